@@ -1,0 +1,110 @@
+"""Random access to the images of a prepared TFDS split, without TensorFlow."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import tensorflow_datasets as tfds
+from tensorflow_datasets.proto import tf_example_pb2
+
+from msae_jax.data.dataset import Split
+from msae_jax.data.prepare import quiet
+from msae_jax.errors import InputError
+
+CHUNK = 4096  # records in memory at a time while a whole split is read
+
+
+class Records:
+    """The feature `image` of one split, read from its array_record files as it is asked for.
+
+    A `Source`: shape (N, H, W, C); uint8, or float32 unscaled if TFDS has another dtype.
+
+    Raises: InputError if the files are damaged, or an image differs in shape from the first.
+    """
+
+    def __init__(self, builder: tfds.core.DatasetBuilder, split: str) -> None:
+        self._where = f"{builder.name} ({split}) in {builder.data_dir}"
+        self._features = builder.info.features
+        with _readable(self._where):
+            raw = tfds.decode.DeserializeMethod.RAW_BYTES
+            self._records = builder.as_data_source(split, deserialize_method=raw)
+            expected = builder.info.splits[split].num_examples
+            if len(self._records) != expected:
+                raise OSError(f"{len(self._records)} records, expected {expected}")
+            with quiet():  # the first decoding may recommend a faster decoder
+                first = self._image(self._records[0], 0, None) if expected else np.empty(0)
+        self.shape = (expected, *first.shape)
+        self.dtype = np.dtype(np.uint8 if first.dtype == np.uint8 else np.float32)
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, index: int) -> np.ndarray:
+        return self.__getitems__([index])[0]
+
+    def __getitems__(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:
+        out = np.empty((len(indices), *self.shape[1:]), self.dtype)
+        for row, index, record in zip(out, indices, self._read(indices), strict=True):
+            row[...] = self._image(record, int(index), self.shape[1:])
+        return out
+
+    def split(self, *, streaming: bool) -> Split:
+        """Returns the split with its labels: the images in memory, or, streaming, this source."""
+        labelled = "label" in self._features and self._features["label"].shape == ()
+        labelled = labelled and np.issubdtype(self._features["label"].np_dtype, np.integer)
+        y = np.empty(len(self), np.int32) if labelled else None
+        x = None if streaming else np.empty(self.shape, self.dtype)
+        for start in range(0, len(self), CHUNK) if labelled or not streaming else ():
+            indices = range(start, min(start + CHUNK, len(self)))
+            for index, record in zip(indices, self._read(indices), strict=True):
+                if x is not None:
+                    x[index] = self._image(record, index, self.shape[1:])
+                if y is not None:
+                    y[index] = self._example(record)["label"].int64_list.value[0]
+        return Split(self if x is None else x, y)
+
+    def _read(self, indices: Sequence[int] | np.ndarray) -> list[bytes]:
+        keys = [int(index) for index in indices]
+        for key in keys:
+            if not 0 <= key < len(self):
+                raise IndexError(f"{self._where}: no sample {key} among {len(self)}")
+        with _readable(self._where):
+            return self._records.__getitems__(keys)
+
+    def _image(self, record: bytes, index: int, shape: tuple[int, ...] | None) -> np.ndarray:
+        """Decodes one record; TFDS's own decoding of all features takes twice as long."""
+        value = self._example(record)["image"]
+        try:
+            if value.HasField("bytes_list"):
+                image = self._features["image"].decode_example_np(value.bytes_list.value[0])
+            else:
+                image = self._features.deserialize_example_np(record)["image"]
+        except (ValueError, OSError, ImportError) as error:  # a format that Pillow does not read
+            raise InputError(f"{self._where}: image {index} cannot be decoded: {error}") from error
+        if shape is not None and image.shape != shape:
+            raise InputError(
+                f"{self._where}: image {index} has shape {image.shape}, the first has {shape}: "
+                "all must share one shape"
+            )
+        return image
+
+    @staticmethod
+    def _example(record: bytes) -> dict:
+        return tf_example_pb2.Example.FromString(record).features.feature
+
+
+@contextlib.contextmanager
+def _readable(where: str) -> Iterator[None]:
+    """Turns the errors of unreadable record files into one that says what to do."""
+    try:
+        yield
+    except (OSError, RuntimeError, ValueError, IndexError) as error:
+        if isinstance(error, InputError):
+            raise
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(
+            f"{where}: the prepared files are damaged; delete that folder, and they are prepared "
+            f"again ({reason})"
+        ) from error

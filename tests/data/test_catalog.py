@@ -1,0 +1,47 @@
+"""Names: what exists, what is suggested, and that asking costs nothing."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from msae_jax import data
+from msae_jax.errors import InputError
+
+
+def test_every_built_in_name_has_one_line() -> None:
+    assert list(data.names()) == ["sines", "digits", "mnist", "fashion_mnist"]
+    assert all(text and "\n" not in text for text in data.names().values())
+
+
+@pytest.mark.parametrize(
+    ("name", "nearest"), [("mnsit", "mnist"), ("fashion-mnist", "fashion_mnist"), ("sine", "sines")]
+)
+def test_unknown_names_suggest_the_nearest(name: str, nearest: str) -> None:
+    with pytest.raises(InputError, match=f"unknown data set '{name}'. Did you mean '{nearest}'"):
+        data.load(name)
+
+
+def test_importing_the_package_imports_nothing_heavy() -> None:
+    heavy = "jax", "tensorflow_datasets", "sklearn", "grain", "matplotlib"
+    code = f"import msae_jax.data, sys; print([m for m in {heavy} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_streaming_an_array_source_gives_the_array() -> None:
+    dataset = data.load("digits", streaming=True)
+    assert isinstance(dataset.train.x, np.ndarray)
+
+
+def test_a_data_set_checks_itself() -> None:
+    x = np.zeros((3, 2), np.float32)
+    with pytest.raises(InputError, match="the test split is empty"):
+        data.Dataset("d", data.Split(x), data.Split(x[:0]))
+    with pytest.raises(InputError, match="train is float64"):
+        data.Dataset("d", data.Split(x.astype(np.float64)), data.Split(x))
+    with pytest.raises(InputError, match=r"labels have shape \(2,\), expected \(3,\)"):
+        data.Dataset("d", data.Split(x, np.zeros(2, np.int32)), data.Split(x))

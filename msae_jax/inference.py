@@ -1,0 +1,146 @@
+"""What a trained model does to a set of samples: its metrics, latents and reconstructions.
+
+All run batch by batch, so that sets of any size fit. The last batch is padded to the size of the
+others and the padding dropped, so that one compiled program serves them all.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, cast
+
+import flax.linen as nn
+import jax
+import numpy as np
+
+from msae_jax import data, losses
+from msae_jax.config import Objective
+from msae_jax.data.dataset import take
+from msae_jax.models.output import Output
+from msae_jax.train import to_unit
+
+BATCH_SIZE = 500
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def eval_step(
+    model: nn.Module,
+    objective: Objective,
+    variables: Mapping[str, Any],
+    batch: jax.Array,
+    key: jax.Array,
+) -> losses.Terms:
+    """Returns the terms of each sample of a batch `[B, ...]`.
+
+    The squared error is that of the posterior mean. The nats of a variational model are those of
+    one posterior sample drawn from `key`, an unbiased estimate of its negative ELBO.
+    """
+    x = to_unit(batch)
+    out = _apply(model, variables, x)
+    terms = losses.terms(objective, out, x)
+    if out.mu is None:
+        return terms
+    sampled = losses.terms(objective, _apply(model, variables, x, key=key), x)
+    return sampled._replace(mse=terms.mse)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _encode(model: nn.Module, variables: Mapping[str, Any], batch: jax.Array) -> jax.Array:
+    return _apply(model, variables, to_unit(batch)).z
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _reconstruct(model: nn.Module, variables: Mapping[str, Any], batch: jax.Array) -> jax.Array:
+    return _apply(model, variables, to_unit(batch)).recon
+
+
+def _padded_batches(x: data.Samples, batch_size: int) -> Iterator[tuple[Any, int]]:
+    n = len(x)
+    size = min(batch_size, n)
+    for start in range(0, n, size):
+        yield take(x, np.arange(start, start + size) % n), min(size, n - start)
+
+
+def _apply(model: nn.Module, variables: Mapping[str, Any], x: jax.Array, **kwargs: Any) -> Output:
+    return cast(Output, model.apply(variables, x, **kwargs))
+
+
+def _map(fn: Callable[[Any, int], Any], x: data.Samples, batch_size: int) -> Any:
+    parts = []
+    for i, (batch, count) in enumerate(_padded_batches(x, batch_size)):
+        parts.append(jax.tree.map(lambda a, count=count: a[:count], fn(batch, i)))
+    return jax.tree.map(lambda *arrays: np.concatenate(arrays), *parts)
+
+
+def per_sample(
+    model: nn.Module,
+    variables: Mapping[str, Any],
+    x: data.Samples,
+    objective: Objective,
+    *,
+    key: jax.Array | None = None,
+    batch_size: int = BATCH_SIZE,
+) -> losses.Terms:
+    """Returns the terms of each of N samples, NumPy arrays `[N]`; see `eval_step`.
+
+    Args:
+      key: of the posterior samples of a variational model; `jax.random.key(0)` by default.
+    """
+    key = jax.random.key(0) if key is None else key
+
+    def step(batch: Any, i: int) -> losses.Terms:
+        return eval_step(model, objective, variables, batch, jax.random.fold_in(key, i))
+
+    return _map(step, x, batch_size)
+
+
+def evaluate(
+    model: nn.Module,
+    variables: Mapping[str, Any],
+    x: data.Samples,
+    objective: Objective,
+    *,
+    key: jax.Array | None = None,
+    batch_size: int = BATCH_SIZE,
+) -> dict[str, float]:
+    """Returns the mean over N samples of each metric.
+
+    Returns:
+      `loss` (the objective; nats per sample under the `sum` reduction), `nats` per sample
+      (reconstruction + KL), `recon_nats`, `kl_nats`, `mse` per pixel, and `n`.
+    """
+    terms = per_sample(model, variables, x, objective, key=key, batch_size=batch_size)
+    loss = losses.per_example(objective, terms, math.prod(x.shape[1:]))
+    recon, kl, mse = (float(np.mean(a, dtype=np.float64)) for a in terms)
+    return {
+        "loss": float(np.mean(loss, dtype=np.float64)),
+        "nats": recon + kl,
+        "recon_nats": recon,
+        "kl_nats": kl,
+        "mse": mse,
+        "n": len(x),
+    }
+
+
+def embed(
+    model: nn.Module,
+    variables: Mapping[str, Any],
+    x: data.Samples,
+    *,
+    batch_size: int = BATCH_SIZE,
+) -> np.ndarray:
+    """Returns the latents `[N, latent_dim]` of N samples; of a variational model, their means."""
+    return _map(lambda batch, _: _encode(model, variables, batch), x, batch_size)
+
+
+def reconstruct(
+    model: nn.Module,
+    variables: Mapping[str, Any],
+    x: data.Samples,
+    *,
+    batch_size: int = BATCH_SIZE,
+) -> np.ndarray:
+    """Returns the float32 reconstructions `[N, ...]` of N samples, uint8 ones scaled to [0, 1]."""
+    return _map(lambda batch, _: _reconstruct(model, variables, batch), x, batch_size)

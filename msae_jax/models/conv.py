@@ -1,0 +1,248 @@
+"""Convolutional autoencoders of images `[B, H, W, C]`: `superres`, `conv`."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import flax.linen as nn
+import jax
+
+from msae_jax.errors import InputError
+from msae_jax.models.layers import BatchNorm, Conv, ConvTranspose, Linear, Mlp
+from msae_jax.models.layout import Layer, Layout, Shapes, widths
+from msae_jax.models.output import Output, activate, finish
+
+
+def _check_images(x: jax.Array, image_shape: tuple[int, int, int]) -> None:
+    height, width, _ = image_shape
+    if height % 4 or width % 4:
+        raise InputError(f"image height and width must be multiples of 4, got {height} x {width}.")
+    if x.ndim != 4 or x.shape[1:] != image_shape:
+        expected = ", ".join(map(str, image_shape))
+        raise InputError(f"this model expects images [B, {expected}], got {list(x.shape)}.")
+
+
+def _image_sizes(sample_shape: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
+    if len(sample_shape) != 3:
+        raise InputError(
+            f"this model expects images [H, W, C], got samples of shape {list(sample_shape)}."
+        )
+    return {"image_shape": tuple(sample_shape)}
+
+
+def halve(x: jax.Array) -> jax.Array:
+    """Halves `[B, H, W, C]` bilinearly, H and W even.
+
+    `torch.nn.functional.interpolate(scale_factor=0.5, mode="bilinear", align_corners=False)`,
+    which does not antialias: exactly the mean of each 2 x 2 block.
+    """
+    batch, height, width, channels = x.shape
+    return x.reshape(batch, height // 2, 2, width // 2, 2, channels).mean(axis=(2, 4))
+
+
+class SuperResolution(nn.Module):
+    """Encodes a half-size copy of an image and decodes it to full size.
+
+    Attributes:
+      image_shape: (H, W, C); H and W multiples of 4.
+      channels: of the encoder's two convolutions. decoder_channels: of the two transposed ones.
+      hidden: width of the linear layers on both sides of the latent.
+      output: `sigmoid` or `identity`. init_scheme: `torch` or `flax` initial weights.
+    """
+
+    image_shape: tuple[int, int, int] = (28, 28, 1)
+    latent_dim: int = 64
+    channels: tuple[int, int] = (32, 64)
+    decoder_channels: tuple[int, int] = (32, 16)
+    hidden: int = 256
+    output: str = "sigmoid"
+    init_scheme: str = "torch"
+
+    def setup(self) -> None:
+        height, width, colours = self.image_shape
+        self.grid = (height // 4, width // 4, self.channels[1])
+        self.conv_0 = Conv(self.channels[0], (3, 3), padding=1, init_scheme=self.init_scheme)
+        self.conv_1 = Conv(
+            self.channels[1], (3, 3), stride=2, padding=1, init_scheme=self.init_scheme
+        )
+        self.encoder = Mlp((self.hidden, self.latent_dim), self.init_scheme)
+        self.decoder = Mlp((self.hidden, math.prod(self.grid)), self.init_scheme)
+        self.up_0, self.up_1 = (
+            ConvTranspose(c, (4, 4), stride=2, padding=1, init_scheme=self.init_scheme)
+            for c in self.decoder_channels
+        )
+        self.conv_out = Conv(colours, (3, 3), padding=1, init_scheme=self.init_scheme)
+
+    @staticmethod
+    def sizes_for(sample_shape: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
+        return _image_sizes(sample_shape)
+
+    @property
+    def sample_shape(self) -> tuple[int, ...]:
+        return self.image_shape
+
+    def encode(self, x: jax.Array) -> jax.Array:
+        """Returns `[B, latent_dim]` latents of full-size images `[B, H, W, C]`."""
+        _check_images(x, self.image_shape)
+        x = nn.relu(self.conv_0(halve(x)))
+        x = nn.relu(self.conv_1(x))
+        return self.encoder(x.reshape(x.shape[0], -1))
+
+    def _logits(self, z: jax.Array) -> jax.Array:
+        x = nn.relu(self.decoder(z)).reshape(-1, *self.grid)
+        x = nn.relu(self.up_0(x))
+        x = nn.relu(self.up_1(x))
+        return self.conv_out(x)
+
+    def decode(self, z: jax.Array) -> jax.Array:
+        """Returns full-size images `[B, H, W, C]` of `[B, latent_dim]` latents."""
+        return activate(self._logits(z), self.output)
+
+    def __call__(
+        self, x: jax.Array, *, key: jax.Array | None = None, train: bool = False
+    ) -> Output:
+        z = self.encode(x)
+        return finish(x, z, self._logits(z), self.output)
+
+
+class Convolutional(nn.Module):
+    """Three convolutions with batch norm to a linear latent, and back.
+
+    Attributes:
+      image_shape: (H, W, C); H and W multiples of 4.
+      channels: of the encoder's three convolutions; the decoder mirrors them.
+      output: `sigmoid` or `identity`. init_scheme: `torch` or `flax` initial weights.
+    """
+
+    image_shape: tuple[int, int, int] = (28, 28, 1)
+    latent_dim: int = 64
+    channels: tuple[int, int, int] = (32, 64, 128)
+    output: str = "sigmoid"
+    init_scheme: str = "torch"
+
+    def setup(self) -> None:
+        height, width, colours = self.image_shape
+        first, second, third = self.channels
+        self.grid = (height // 4, width // 4, third)
+        self.conv_0 = Conv(first, (3, 3), stride=2, padding=1, init_scheme=self.init_scheme)
+        self.conv_1 = Conv(second, (3, 3), stride=2, padding=1, init_scheme=self.init_scheme)
+        self.conv_2 = Conv(third, (3, 3), padding=1, init_scheme=self.init_scheme)
+        self.norm_0, self.norm_1, self.norm_2 = BatchNorm(), BatchNorm(), BatchNorm()
+        self.to_latent = Linear(self.latent_dim, self.init_scheme)
+        self.from_latent = Linear(math.prod(self.grid), self.init_scheme)
+        self.conv_3 = Conv(second, (3, 3), padding=1, init_scheme=self.init_scheme)
+        self.up_0 = ConvTranspose(first, (4, 4), stride=2, padding=1, init_scheme=self.init_scheme)
+        self.up_1 = ConvTranspose(
+            colours, (4, 4), stride=2, padding=1, init_scheme=self.init_scheme
+        )
+        self.norm_3, self.norm_4 = BatchNorm(), BatchNorm()
+
+    @staticmethod
+    def sizes_for(sample_shape: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
+        return _image_sizes(sample_shape)
+
+    @property
+    def sample_shape(self) -> tuple[int, ...]:
+        return self.image_shape
+
+    def encode(self, x: jax.Array, *, train: bool = False) -> jax.Array:
+        """Returns `[B, latent_dim]` latents of images `[B, H, W, C]`."""
+        _check_images(x, self.image_shape)
+        x = nn.relu(self.norm_0(self.conv_0(x), train=train))
+        x = nn.relu(self.norm_1(self.conv_1(x), train=train))
+        x = nn.relu(self.norm_2(self.conv_2(x), train=train))
+        return self.to_latent(x.reshape(x.shape[0], -1))
+
+    def _logits(self, z: jax.Array, *, train: bool = False) -> jax.Array:
+        x = nn.relu(self.from_latent(z)).reshape(-1, *self.grid)
+        x = nn.relu(self.norm_3(self.conv_3(x), train=train))
+        x = nn.relu(self.norm_4(self.up_0(x), train=train))
+        return self.up_1(x)
+
+    def decode(self, z: jax.Array) -> jax.Array:
+        """Returns images `[B, H, W, C]` of `[B, latent_dim]` latents."""
+        return activate(self._logits(z), self.output)
+
+    def __call__(
+        self, x: jax.Array, *, key: jax.Array | None = None, train: bool = False
+    ) -> Output:
+        z = self.encode(x, train=train)
+        return finish(x, z, self._logits(z, train=train), self.output)
+
+
+def _grid(model: SuperResolution | Convolutional) -> tuple[int, int, int]:
+    """The (H, W, C) that the encoder flattens and the decoder starts from."""
+    height, width, _ = model.image_shape
+    return height // 4, width // 4, model.channels[-1]
+
+
+def _square_image(flattened: int, channels: int, colours: int) -> tuple[int, int, int]:
+    """Returns the image shape whose quarter-size grid has `flattened` values.
+
+    The shapes of a state dict do not tell an image's height from its width: it is taken as square.
+    """
+    side = 4 * math.isqrt(flattened // channels)
+    return side, side, colours
+
+
+def _superres_layers(model: SuperResolution) -> tuple[Layer, ...]:
+    return (
+        Layer("encoder.0", "conv_0", "conv"),
+        Layer("encoder.2", "conv_1", "conv"),
+        Layer("encoder.5", "encoder/linear_0", flatten_in=_grid(model)),
+        Layer("encoder.7", "encoder/linear_1"),
+        Layer("decoder.0", "decoder/linear_0"),
+        Layer("decoder.2", "decoder/linear_1", flatten_out=_grid(model)),
+        Layer("decoder.5", "up_0", "conv_transpose"),
+        Layer("decoder.7", "up_1", "conv_transpose"),
+        Layer("decoder.9", "conv_out", "conv"),
+    )
+
+
+def _superres_sizes(shapes: Shapes) -> dict[str, Any]:
+    channels = widths(shapes, ["encoder.0", "encoder.2"])
+    hidden, latent_dim = widths(shapes, ["encoder.5", "encoder.7"])
+    colours = shapes["encoder.0.weight"][1]
+    return {
+        "image_shape": _square_image(shapes["encoder.5.weight"][1], channels[-1], colours),
+        "latent_dim": latent_dim,
+        "channels": channels,
+        "decoder_channels": tuple(shapes[f"decoder.{i}.weight"][1] for i in (5, 7)),
+        "hidden": hidden,
+    }
+
+
+SUPERRES = Layout(_superres_layers, _superres_sizes)
+
+
+def _conv_layers(model: Convolutional) -> tuple[Layer, ...]:
+    return (
+        Layer("encoder.0", "conv_0", "conv"),
+        Layer("encoder.1", "norm_0", "batch_norm"),
+        Layer("encoder.3", "conv_1", "conv"),
+        Layer("encoder.4", "norm_1", "batch_norm"),
+        Layer("encoder.6", "conv_2", "conv"),
+        Layer("encoder.7", "norm_2", "batch_norm"),
+        Layer("encoder.10", "to_latent", flatten_in=_grid(model)),
+        Layer("decoder.0", "from_latent", flatten_out=_grid(model)),
+        Layer("decoder.3", "conv_3", "conv"),
+        Layer("decoder.4", "norm_3", "batch_norm"),
+        Layer("decoder.6", "up_0", "conv_transpose"),
+        Layer("decoder.7", "norm_4", "batch_norm"),
+        Layer("decoder.9", "up_1", "conv_transpose"),
+    )
+
+
+def _conv_sizes(shapes: Shapes) -> dict[str, Any]:
+    channels = widths(shapes, ["encoder.0", "encoder.3", "encoder.6"])
+    latent_dim, flattened = shapes["encoder.10.weight"]
+    colours = shapes["encoder.0.weight"][1]
+    return {
+        "image_shape": _square_image(flattened, channels[-1], colours),
+        "latent_dim": latent_dim,
+        "channels": channels,
+    }
+
+
+CONV = Layout(_conv_layers, _conv_sizes)

@@ -1,0 +1,146 @@
+"""Linear, convolution and batch-norm layers that compute what PyTorch's layers compute.
+
+Differences from `flax.linen`'s own: initial weights *and* biases follow PyTorch's default
+distributions unless `init_scheme="flax"`; batch norm tracks the unbiased variance; convolutions pad
+symmetrically, transposed ones are gradients of convolutions, and both stay fast inside a compiled
+loop on CPU (`msae_jax.models.convolution`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from msae_jax.errors import InputError, unknown_name
+from msae_jax.models.convolution import conv, conv_transpose
+
+Initializer = Callable[..., jax.Array]
+
+
+def uniform(fan_in: int) -> Initializer:
+    """Returns the initialiser U(-1/sqrt(fan_in), 1/sqrt(fan_in)).
+
+    PyTorch's default for weights and biases of Linear and Conv layers: `kaiming_uniform_` with
+    a = sqrt(5), see `torch.nn.Linear.reset_parameters`.
+    """
+    bound = 1.0 / math.sqrt(fan_in)
+
+    def init(key: jax.Array, shape: tuple[int, ...], dtype: jnp.dtype = jnp.float32) -> jax.Array:
+        return jax.random.uniform(key, shape, dtype, -bound, bound)
+
+    return init
+
+
+def initializers(scheme: str, fan_in: int) -> tuple[Initializer, Initializer]:
+    """Returns the initialisers of weight and bias for the scheme `torch` or `flax`."""
+    if scheme == "torch":
+        return uniform(fan_in), uniform(fan_in)
+    if scheme == "flax":
+        return nn.initializers.lecun_normal(), nn.initializers.zeros_init()
+    raise unknown_name("init scheme", scheme, ("torch", "flax"))
+
+
+class Linear(nn.Module):
+    """`torch.nn.Linear`: `[B, I]` to `[B, features]`; `kernel` is `[I, features]`."""
+
+    features: int
+    init_scheme: str = "torch"
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        weight, bias = initializers(self.init_scheme, x.shape[-1])
+        kernel = self.param("kernel", weight, (x.shape[-1], self.features))
+        return x @ kernel + self.param("bias", bias, (self.features,))
+
+
+class Mlp(nn.Module):
+    """Linear layers with ReLU between them, none after the last; `[B, I]` to `[B, widths[-1]]`."""
+
+    widths: tuple[int, ...]
+    init_scheme: str = "torch"
+
+    def setup(self) -> None:
+        self.linear = [Linear(width, self.init_scheme) for width in self.widths]
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        for layer in self.linear[:-1]:
+            x = nn.relu(layer(x))
+        return self.linear[-1](x)
+
+
+class Conv(nn.Module):
+    """`torch.nn.Conv1d` and `Conv2d`, channels last; `kernel` is `[*kernel_size, I, features]`."""
+
+    features: int
+    kernel_size: tuple[int, ...]
+    stride: int = 1
+    padding: int = 0
+    dilation: int = 1
+    init_scheme: str = "torch"
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        weight, bias = initializers(self.init_scheme, x.shape[-1] * math.prod(self.kernel_size))
+        kernel = self.param("kernel", weight, (*self.kernel_size, x.shape[-1], self.features))
+        y = conv(x, kernel, stride=self.stride, padding=self.padding, dilation=self.dilation)
+        return y + self.param("bias", bias, (self.features,))
+
+
+class ConvTranspose(nn.Module):
+    """`torch.nn.ConvTranspose2d`, channels last; `kernel` is `[kh, kw, I, features]`.
+
+    `kernel[i, j]` is PyTorch's `weight[:, :, i, j]`: not flipped. PyTorch computes the fan-in of
+    its initial weights from the *output* channels.
+    """
+
+    features: int
+    kernel_size: tuple[int, ...]
+    stride: int = 1
+    padding: int = 0
+    init_scheme: str = "torch"
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        weight, bias = initializers(self.init_scheme, self.features * math.prod(self.kernel_size))
+        kernel = self.param("kernel", weight, (*self.kernel_size, x.shape[-1], self.features))
+        y = conv_transpose(x, kernel, stride=self.stride, padding=self.padding)
+        return y + self.param("bias", bias, (self.features,))
+
+
+class BatchNorm(nn.Module):
+    """`torch.nn.BatchNorm2d` over `[B, ..., C]`, in collections `params` and `batch_stats`.
+
+    Normalises with the biased batch variance while training, and tracks the *unbiased* one:
+    new = (1 - momentum) old + momentum batch. `count` is PyTorch's `num_batches_tracked`.
+    """
+
+    momentum: float = 0.1
+    epsilon: float = 1e-5
+
+    @nn.compact
+    def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
+        channels = x.shape[-1]
+        scale = self.param("scale", nn.initializers.ones_init(), (channels,))
+        bias = self.param("bias", nn.initializers.zeros_init(), (channels,))
+        mean_ = self.variable("batch_stats", "mean", jnp.zeros, (channels,))
+        var_ = self.variable("batch_stats", "var", jnp.ones, (channels,))
+        count = self.variable("batch_stats", "count", jnp.zeros, (), jnp.int32)
+        mean, var = mean_.value, var_.value
+        if train:
+            axes = tuple(range(x.ndim - 1))
+            n = math.prod(x.shape[:-1])
+            if n < 2:
+                raise InputError(
+                    f"batch norm needs 2 values per channel or more to train, got {list(x.shape)}."
+                )
+            mean = x.mean(axes)
+            var = jnp.square(x - mean).mean(axes)
+            if not self.is_initializing():
+                mean_.value += self.momentum * (mean - mean_.value)
+                var_.value += self.momentum * (var * (n / (n - 1)) - var_.value)
+                count.value += 1
+        return (x - mean) * (scale * jax.lax.rsqrt(var + self.epsilon)) + bias

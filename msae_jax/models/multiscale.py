@@ -1,0 +1,248 @@
+"""Two encoders that see the input at two scales, one decoder: `msae` (1-D), `msae-mlp`."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from msae_jax.errors import InputError
+from msae_jax.models.layers import Conv, Mlp
+from msae_jax.models.layout import Layer, Layout, Shapes, mlp, widths
+from msae_jax.models.output import Output, activate, finish, flatten
+
+
+def adaptive_average_pool(x: jax.Array, size: int) -> jax.Array:
+    """Averages `[B, L, C]` over time to `[B, size, C]`, as `torch.nn.AdaptiveAvgPool1d` does.
+
+    Output i is the mean of inputs floor(i L / size) to ceil((i + 1) L / size) - 1.
+    """
+    batch, length, channels = x.shape
+    if length % size == 0:
+        return x.reshape(batch, size, length // size, channels).mean(axis=2)
+    weights = np.zeros((size, length), np.float32)
+    for i in range(size):
+        start, end = i * length // size, -(-(i + 1) * length // size)
+        weights[i, start:end] = 1.0 / (end - start)
+    return jnp.einsum("sl,blc->bsc", weights, x)
+
+
+class SignalEncoder(nn.Module):
+    """Two convolutions, adaptive average pooling, two linear layers: `[B, L]` to `[B, latent_dim]`.
+
+    The second convolution is dilated by `dilation`; both keep the length (odd kernels).
+    """
+
+    kernel: int
+    dilation: int
+    pooled: int
+    channels: tuple[int, int]
+    hidden: int
+    latent_dim: int
+    init_scheme: str = "torch"
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        x = x[:, :, None]
+        for i, (features, dilation) in enumerate(
+            zip(self.channels, (1, self.dilation), strict=True)
+        ):
+            padding = dilation * (self.kernel // 2)
+            layer = Conv(
+                features,
+                (self.kernel,),
+                padding=padding,
+                dilation=dilation,
+                init_scheme=self.init_scheme,
+                name=f"conv_{i}",
+            )
+            x = nn.relu(layer(x))
+        x = adaptive_average_pool(x, self.pooled)
+        x = x.reshape(x.shape[0], -1)
+        return Mlp((self.hidden, self.latent_dim), self.init_scheme, name="mlp")(x)
+
+
+class MultiScaleSignal(nn.Module):
+    """The 1-D multi-scale autoencoder: a short- and a long-range encoder of whole signals.
+
+    Attributes:
+      signal_length: values per signal; inputs `[B, ...]` are flattened to `[B, signal_length]`.
+      latent_dim: of both encoders together; the short-range one has half, rounded down.
+      channels: of the two convolutions of each encoder.
+      kernels, dilations, pooled: short- and long-range kernel, dilation of the second convolution,
+        and length after pooling.
+      hidden: width of the linear layers.
+      output: `identity` or `sigmoid`. init_scheme: `torch` or `flax` initial weights.
+    """
+
+    signal_length: int = 128
+    latent_dim: int = 64
+    channels: tuple[int, int] = (16, 32)
+    kernels: tuple[int, int] = (3, 7)
+    dilations: tuple[int, int] = (1, 2)
+    pooled: tuple[int, int] = (16, 8)
+    hidden: int = 128
+    output: str = "identity"
+    init_scheme: str = "torch"
+
+    def setup(self) -> None:
+        if self.latent_dim < 2:
+            raise InputError(f"latent_dim must be at least 2, one a scale, got {self.latent_dim}.")
+        if any(k % 2 == 0 for k in self.kernels):
+            raise InputError(f"kernels must be odd to keep the length, got {self.kernels}.")
+        half = self.latent_dim // 2
+        self.enc_short, self.enc_long = (
+            SignalEncoder(
+                self.kernels[i],
+                self.dilations[i],
+                self.pooled[i],
+                self.channels,
+                self.hidden,
+                latent_dim,
+                self.init_scheme,
+            )
+            for i, latent_dim in enumerate((half, self.latent_dim - half))
+        )
+        self.decoder = Mlp((self.hidden, self.signal_length), self.init_scheme)
+
+    @staticmethod
+    def sizes_for(sample_shape: tuple[int, ...]) -> dict[str, int]:
+        return {"signal_length": math.prod(sample_shape)}
+
+    @property
+    def sample_shape(self) -> tuple[int, ...]:
+        return (self.signal_length,)
+
+    def encode(self, x: jax.Array) -> jax.Array:
+        """Returns `[B, latent_dim]` latents of `[B, ...]` inputs: short-range half, then long."""
+        x = flatten(x, self.signal_length, "the multi-scale autoencoder")
+        return jnp.concatenate([self.enc_short(x), self.enc_long(x)], axis=1)
+
+    def decode(self, z: jax.Array) -> jax.Array:
+        """Returns `[B, signal_length]` reconstructions of `[B, latent_dim]` latents."""
+        return activate(self.decoder(z), self.output)
+
+    def __call__(
+        self, x: jax.Array, *, key: jax.Array | None = None, train: bool = False
+    ) -> Output:
+        z = self.encode(x)
+        return finish(x, z, self.decoder(z), self.output)
+
+
+class MultiScaleMlp(nn.Module):
+    """The multi-scale MLP of the paper's appendix: one encoder reads the first part of the input.
+
+    Attributes:
+      features: values per sample; inputs `[B, ...]` are flattened to `[B, features]`.
+      small_fraction: the share of the features, from the first on, that the small encoder reads.
+      latent_dim: of both encoders together; the small one has half, rounded down.
+      small_hidden, large_hidden: widths of the encoders; the decoder has `large_hidden`.
+      output: `identity` or `sigmoid`. init_scheme: `torch` or `flax` initial weights.
+    """
+
+    features: int = 784
+    small_fraction: float = 0.5
+    latent_dim: int = 128
+    small_hidden: int = 128
+    large_hidden: int = 256
+    output: str = "identity"
+    init_scheme: str = "torch"
+
+    def setup(self) -> None:
+        if self.latent_dim < 2:
+            raise InputError(f"latent_dim must be at least 2, one a scale, got {self.latent_dim}.")
+        if not 1 <= self.small_features <= self.features:
+            raise InputError(
+                f"small_fraction must select 1 to {self.features} features, got "
+                f"{self.small_fraction} ({self.small_features} features)."
+            )
+        half = self.latent_dim // 2
+        self.encoder_small = Mlp((self.small_hidden, half), self.init_scheme)
+        self.encoder_large = Mlp((self.large_hidden, self.latent_dim - half), self.init_scheme)
+        self.decoder = Mlp((self.large_hidden, self.features), self.init_scheme)
+
+    @staticmethod
+    def sizes_for(sample_shape: tuple[int, ...]) -> dict[str, int]:
+        return {"features": math.prod(sample_shape)}
+
+    @property
+    def sample_shape(self) -> tuple[int, ...]:
+        return (self.features,)
+
+    @property
+    def small_features(self) -> int:
+        return int(self.features * self.small_fraction)
+
+    def encode(self, x: jax.Array) -> jax.Array:
+        """Returns `[B, latent_dim]` latents of `[B, ...]` inputs: small-scale half, then large."""
+        x = flatten(x, self.features, "the multi-scale MLP")
+        small = self.encoder_small(x[:, : self.small_features])
+        return jnp.concatenate([small, self.encoder_large(x)], axis=1)
+
+    def decode(self, z: jax.Array) -> jax.Array:
+        """Returns `[B, features]` reconstructions of `[B, latent_dim]` latents."""
+        return activate(self.decoder(z), self.output)
+
+    def __call__(
+        self, x: jax.Array, *, key: jax.Array | None = None, train: bool = False
+    ) -> Output:
+        z = self.encode(x)
+        return finish(x, z, self.decoder(z), self.output)
+
+
+def _signal_layers(model: MultiScaleSignal) -> tuple[Layer, ...]:
+    encoders = [
+        (
+            Layer(f"{name}.1", f"{name}/conv_0", "conv"),
+            Layer(f"{name}.3", f"{name}/conv_1", "conv"),
+            Layer(f"{name}.7", f"{name}/mlp/linear_0", flatten_in=(pooled, model.channels[1])),
+            Layer(f"{name}.9", f"{name}/mlp/linear_1"),
+        )
+        for name, pooled in zip(("enc_short", "enc_long"), model.pooled, strict=True)
+    ]
+    return encoders[0] + encoders[1] + mlp(["decoder.0", "decoder.2"], "decoder")
+
+
+def _signal_sizes(shapes: Shapes) -> dict[str, Any]:
+    """Everything but the dilations, which leave no trace in the shapes."""
+    short, long = "enc_short", "enc_long"
+    channels = widths(shapes, ["enc_short.1", "enc_short.3"])
+    (hidden, signal_length) = widths(shapes, ["decoder.0", "decoder.2"])
+    return {
+        "signal_length": signal_length,
+        "latent_dim": sum(widths(shapes, [f"{short}.9", f"{long}.9"])),
+        "channels": channels,
+        "kernels": tuple(shapes[f"{name}.1.weight"][2] for name in (short, long)),
+        "pooled": tuple(shapes[f"{name}.7.weight"][1] // channels[1] for name in (short, long)),
+        "hidden": hidden,
+    }
+
+
+MSAE = Layout(_signal_layers, _signal_sizes)
+
+
+def _mlp_layers(model: MultiScaleMlp) -> tuple[Layer, ...]:
+    blocks = ("encoder_small", "encoder_large", "decoder")
+    return sum((mlp([f"{name}.0", f"{name}.2"], name) for name in blocks), ())
+
+
+def _mlp_sizes(shapes: Shapes) -> dict[str, Any]:
+    small, features = (shapes[f"encoder_{name}.0.weight"][1] for name in ("small", "large"))
+    fraction = small / features
+    if int(features * fraction) != small:
+        fraction = (small + 0.5) / features  # the share that rounds down to `small`
+    small_hidden, large_hidden = widths(shapes, ["encoder_small.0", "encoder_large.0"])
+    return {
+        "features": features,
+        "small_fraction": fraction,
+        "latent_dim": sum(widths(shapes, ["encoder_small.2", "encoder_large.2"])),
+        "small_hidden": small_hidden,
+        "large_hidden": large_hidden,
+    }
+
+
+MSAE_MLP = Layout(_mlp_layers, _mlp_sizes)

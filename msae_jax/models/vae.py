@@ -1,0 +1,96 @@
+"""Variational autoencoders with a diagonal Gaussian posterior: `vae3`, `vae5`."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from msae_jax.models.layers import Linear, Mlp
+from msae_jax.models.layout import Layer, Layout, Shapes, mlp, numbered, widths
+from msae_jax.models.output import Output, activate, finish, flatten
+
+
+class VariationalAutoencoder(nn.Module):
+    """A Gaussian encoder and a mirrored decoder (Kingma and Welling, 2013).
+
+    Given a key, `__call__` decodes a sample z = mu + exp(log_var / 2) eps, eps ~ N(0, I); without
+    one it decodes the posterior mean.
+
+    Attributes:
+      features: values per sample; inputs `[B, ...]` are flattened to `[B, features]`.
+      hidden: widths between input and latent; the decoder has them in reverse.
+      output: `identity` or `sigmoid`. init_scheme: `torch` or `flax` initial weights.
+    """
+
+    features: int = 784
+    hidden: tuple[int, ...] = (400,)
+    latent_dim: int = 20
+    output: str = "sigmoid"
+    init_scheme: str = "torch"
+
+    def setup(self) -> None:
+        self.encoder = Mlp(self.hidden, self.init_scheme)
+        self.mu = Linear(self.latent_dim, self.init_scheme)
+        self.log_var = Linear(self.latent_dim, self.init_scheme)
+        self.decoder = Mlp((*self.hidden[::-1], self.features), self.init_scheme)
+
+    @staticmethod
+    def sizes_for(sample_shape: tuple[int, ...]) -> dict[str, int]:
+        return {"features": math.prod(sample_shape)}
+
+    @property
+    def sample_shape(self) -> tuple[int, ...]:
+        return (self.features,)
+
+    def posterior(self, x: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """Returns mean and log variance, each `[B, latent_dim]`, of `[B, ...]` inputs."""
+        h = nn.relu(self.encoder(flatten(x, self.features, "the variational autoencoder")))
+        return self.mu(h), self.log_var(h)
+
+    def encode(self, x: jax.Array) -> jax.Array:
+        """Returns the posterior mean, `[B, latent_dim]`, of `[B, ...]` inputs."""
+        return self.posterior(x)[0]
+
+    def decode(self, z: jax.Array) -> jax.Array:
+        """Returns `[B, features]` reconstructions of `[B, latent_dim]` latents."""
+        return activate(self.decoder(z), self.output)
+
+    def __call__(
+        self, x: jax.Array, *, key: jax.Array | None = None, train: bool = False
+    ) -> Output:
+        mu, log_var = self.posterior(x)
+        z = mu
+        if key is not None:
+            z = mu + jnp.exp(0.5 * log_var) * jax.random.normal(key, mu.shape, mu.dtype)
+        return finish(x, z, self.decoder(z), self.output, mu, log_var)
+
+
+def _layout(mu: str, log_var: str, numbered_heads: int) -> Layout:
+    """Layers `fc1`, `fc2`, ...: encoder, the `numbered_heads` among the two heads, decoder.
+
+    `mu` and `log_var` are the heads' names, given the number of hidden layers.
+    """
+
+    def layers(model: VariationalAutoencoder) -> tuple[Layer, ...]:
+        n = len(model.hidden)
+        encoder = mlp([f"fc{i + 1}" for i in range(n)], "encoder")
+        heads = (Layer(mu.format(n + 1), "mu"), Layer(log_var.format(n + 2), "log_var"))
+        decoder = mlp([f"fc{n + numbered_heads + 1 + i}" for i in range(n + 1)], "decoder")
+        return encoder + heads + decoder
+
+    def sizes(shapes: Shapes) -> dict[str, Any]:
+        keys = numbered(shapes, "fc{}", 1)
+        n = (len(keys) - numbered_heads - 1) // 2
+        (latent_dim,) = widths(shapes, [mu.format(n + 1)])
+        features = shapes["fc1.weight"][1]
+        return {"features": features, "hidden": widths(shapes, keys[:n]), "latent_dim": latent_dim}
+
+    return Layout(layers, sizes)
+
+
+VAE3 = _layout("fc{}", "fc{}", 2)
+VAE5 = _layout("fc_mu", "fc_logvar", 0)

@@ -1,0 +1,60 @@
+"""Optax optimisers from their configuration."""
+
+from __future__ import annotations
+
+import functools
+
+import jax
+import optax
+
+from msae_jax.config import OptimizerConfig
+
+
+def _schedule(config: OptimizerConfig, steps: int) -> optax.Schedule:
+    peak, warmup = config.learning_rate, config.warmup_steps
+    rest = max(steps - warmup, 1)
+    if config.schedule == "cosine":
+        main = optax.cosine_decay_schedule(peak, rest, alpha=config.final_fraction)
+    elif config.schedule == "linear":
+        main = optax.linear_schedule(peak, peak * config.final_fraction, rest)
+    else:
+        main = optax.constant_schedule(peak)
+    if not warmup:
+        return main
+    return optax.join_schedules([optax.linear_schedule(0.0, peak, warmup), main], [warmup])
+
+
+@functools.cache
+def make_optimizer(config: OptimizerConfig, steps: int) -> optax.GradientTransformation:
+    """Returns the optimiser of a run of `steps` steps.
+
+    Equal arguments give the *same* object, so that programs compiled for it are found again.
+    Adam's defaults (betas 0.9 and 0.999, eps 1e-8 outside the root) are PyTorch's.
+    """
+    constant = config.schedule == "constant" and not config.warmup_steps
+    rate = config.learning_rate if constant else _schedule(config, steps)
+    if config.name == "adam":
+        rule = optax.adam(rate)
+    elif config.name == "adamw":
+        rule = optax.adamw(rate, weight_decay=config.weight_decay)
+    elif config.name == "lion":
+        rule = optax.lion(rate, weight_decay=config.weight_decay)
+    elif config.name == "rmsprop":
+        rule = optax.rmsprop(rate, momentum=config.momentum or None)
+    else:
+        rule = optax.sgd(rate, momentum=config.momentum or None)
+    if config.clip_norm is not None:
+        rule = optax.chain(optax.clip_by_global_norm(config.clip_norm), rule)
+    return _with_standard_promotion(rule)
+
+
+def _with_standard_promotion(rule: optax.GradientTransformation) -> optax.GradientTransformation:
+    """Optax raises Python floats to int32 counts, which strict dtype promotion refuses."""
+
+    def update(
+        updates: optax.Updates, state: optax.OptState, params: optax.Params | None = None
+    ) -> tuple[optax.Updates, optax.OptState]:
+        with jax.numpy_dtype_promotion("standard"):
+            return rule.update(updates, state, params)
+
+    return optax.GradientTransformation(rule.init, update)

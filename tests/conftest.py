@@ -1,0 +1,30 @@
+"""Strict dtype promotion everywhere, and small data sets that need no files."""
+
+from __future__ import annotations
+
+import jax
+import numpy as np
+import pytest
+
+from msae_jax.data import Dataset, Split
+
+jax.config.update("jax_numpy_dtype_promotion", "strict")
+
+
+@pytest.fixture(scope="session")
+def signals() -> Dataset:
+    """Smooth float32 signals [N, 128]: 150 to train on, 40 to test on."""
+    rng = np.random.default_rng(0)
+    t = np.linspace(0, 1, 128, endpoint=False)
+    frequency, phase = rng.uniform(1, 4, (190, 1)), rng.uniform(0, 6.28, (190, 1))
+    x = np.sin(2 * np.pi * frequency * t + phase).astype(np.float32)
+    return Dataset("signals", Split(x[:150]), Split(x[150:]))
+
+
+@pytest.fixture(scope="session")
+def images() -> Dataset:
+    """Blurry uint8 images [N, 28, 28, 1]: 70 to train on, 20 to test on."""
+    rng = np.random.default_rng(1)
+    coarse = rng.integers(0, 256, (90, 7, 7, 1), dtype=np.uint8)
+    x = coarse.repeat(4, axis=1).repeat(4, axis=2)
+    return Dataset("images", Split(x[:70]), Split(x[70:]))

@@ -1,0 +1,202 @@
+"""Checkpoints survive kills, and damage is found out."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from msae_jax import checkpoint
+from msae_jax.config import ModelConfig, TrainConfig
+from msae_jax.data import Dataset
+from msae_jax.errors import CheckpointError, InputError
+from msae_jax.run import fit
+
+SETTINGS = TrainConfig(
+    model=ModelConfig("conv", {"channels": [4, 4, 8], "latent_dim": 4}), batch_size=32, epochs=3
+)
+COMMAND = ["train", "--model", "baseline", "--epochs", "12", "--set", "hidden=[64]"]
+
+
+@pytest.fixture(scope="module")
+def finished(images: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    run = tmp_path_factory.mktemp("finished") / "run"
+    fit(SETTINGS, images, out=run)
+    return run
+
+
+@pytest.fixture
+def run(finished: Path, tmp_path: Path) -> Path:
+    """A copy to damage."""
+    return Path(shutil.copytree(finished, tmp_path / "run"))
+
+
+def digests(run: Path) -> dict[str, str]:
+    step = max(int(p.name) for p in (run / "checkpoints").iterdir() if p.name.isdigit())
+    meta = json.loads((run / "checkpoints" / str(step) / "meta" / "metadata").read_text())
+    return meta["content"]["digests"]
+
+
+def start(out: Path) -> subprocess.Popen:
+    return subprocess.Popen(
+        [sys.executable, "-m", "msae_jax", *COMMAND, "--out", str(out), "--resume"],
+        stderr=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        text=True,
+    )
+
+
+def test_a_killed_run_resumes_bit_for_bit(tmp_path: Path) -> None:
+    """kill -9 at moments spread over a run's whole life, whatever it is doing then."""
+    whole = tmp_path / "whole"
+    process = start(whole)
+    assert process.wait(timeout=120) == 0
+    killed = tmp_path / "killed"
+    kills = 0
+    moments: list[float | int] = [0.3, 1, 3, 6, 8, 11]  # seconds, then epochs logged
+    for moment in moments:
+        process = start(killed)
+        begun = time.monotonic()
+        while process.poll() is None and time.monotonic() - begun < 120:
+            if isinstance(moment, float):
+                reached = time.monotonic() - begun > moment
+            else:
+                log = killed / "metrics.jsonl"
+                reached = log.exists() and len(log.read_text().splitlines()) >= moment
+            if reached:
+                process.send_signal(signal.SIGKILL)
+                process.wait()
+                kills += 1
+            time.sleep(0.002)
+    process = start(killed)
+    assert process.wait(timeout=120) == 0
+    assert kills >= 4
+    assert digests(killed) == digests(whole)
+    logs = [
+        [
+            {k: v for k, v in json.loads(line).items() if k != "seconds"}
+            for line in (run / "metrics.jsonl").read_text().splitlines()
+        ]
+        for run in (whole, killed)
+    ]
+    assert logs[0] == logs[1]
+
+
+def array_files(item: Path) -> list[Path]:
+    return [p for p in item.rglob("d/*") if p.is_file() and p.stat().st_size > 100]
+
+
+def flip(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def truncate(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+@pytest.mark.parametrize("damage", [flip, truncate, Path.unlink])
+@pytest.mark.parametrize("item", ["weights", "training", "meta"])
+def test_damage_is_found_and_resume_falls_back(
+    run: Path, images: Dataset, damage, item: str
+) -> None:
+    latest = run / "checkpoints" / "3"
+    files = [latest / "meta" / "metadata"] if item == "meta" else array_files(latest / item)
+    for file in files:
+        damage(file)
+    if item != "training":
+        with pytest.raises(CheckpointError, match=r"checkpoint .*3"):
+            checkpoint.load(run)
+    resumed = fit(SETTINGS, images, out=run, resume=True)
+    assert len(resumed.messages) == 1
+    assert "3" in resumed.messages[0]
+    assert [p.name for p in (run / "checkpoints-damaged").iterdir()] == ["3"]
+    assert checkpoint.load(run).epoch == 3  # trained again
+    assert len((run / "metrics.jsonl").read_text().splitlines()) == 3
+
+
+def test_what_falls_back_ends_at_the_same_bits(finished: Path, run: Path, images: Dataset) -> None:
+    for file in array_files(run / "checkpoints" / "3" / "weights"):
+        flip(file)
+    fit(SETTINGS, images, out=run, resume=True)
+    assert digests(run) == digests(finished)
+
+
+def test_a_half_written_checkpoint_is_ignored(run: Path, images: Dataset) -> None:
+    half = run / "checkpoints" / "4.orbax-checkpoint-tmp"
+    (half / "weights").mkdir(parents=True)
+    (half / "weights" / "manifest.ocdbt").write_bytes(b"half")
+    assert checkpoint.load(run).epoch == 3
+    longer = fit(replace(SETTINGS, epochs=4), images, out=run, resume=True)
+    assert longer.messages == []
+    assert checkpoint.load(run).epoch == 4
+
+
+def test_all_damaged_is_an_error_that_lists_them(run: Path, images: Dataset) -> None:
+    for step in (run / "checkpoints").iterdir():
+        flip(step / "meta" / "metadata")
+    with pytest.raises(CheckpointError, match="no checkpoint of this run is usable"):
+        fit(SETTINGS, images, out=run, resume=True)
+
+
+def test_latest_and_best_are_kept(finished: Path) -> None:
+    kept = sorted(int(p.name) for p in (finished / "checkpoints").iterdir())
+    losses = [line["test_loss"] for line in checkpoint.load(finished).history]
+    best = int(np.argmin(losses)) + 1
+    assert kept == sorted({2, 3, best})
+    assert checkpoint.load(finished, best=True).epoch == best
+
+
+def test_a_checkpoint_tells_where_it_comes_from(finished: Path) -> None:
+    opened = checkpoint.load(finished / "checkpoints" / "2")
+    assert opened.epoch == 2
+    assert opened.config["model"]["name"] == "conv"
+    assert opened.sample_shape == [28, 28, 1]
+    assert opened.versions["jax"] == jax.__version__
+    assert set(opened.variables) == {"params", "batch_stats"}
+
+
+def test_a_checkpoint_opens_on_other_device_counts(finished: Path) -> None:
+    """Written on one device, opened by a process with four, and its weights used there."""
+    code = (
+        "import sys, jax; from msae_jax import checkpoint;"
+        "assert len(jax.devices()) == 4;"
+        "print(checkpoint.digest(checkpoint.load(sys.argv[1]).variables))"
+    )
+    env = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=4"}
+    got = subprocess.run(
+        [sys.executable, "-c", code, str(finished)], env=env, capture_output=True, text=True
+    )
+    assert got.returncode == 0, got.stderr
+    assert got.stdout.strip() == checkpoint.digest(checkpoint.load(finished).variables)
+
+
+@pytest.mark.parametrize("name", ["missing", "empty", "notes.txt"])
+def test_what_is_no_checkpoint_is_named(name: str, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(InputError, match=name):
+        checkpoint.load(tmp_path / name)
+
+
+def test_digests_see_names_shapes_types_and_values() -> None:
+    base = {"a": np.zeros((2, 3), np.float32)}
+    others = [
+        {"b": np.zeros((2, 3), np.float32)},
+        {"a": np.zeros((3, 2), np.float32)},
+        {"a": np.zeros((2, 3), np.int32)},
+        {"a": np.full((2, 3), 1e-45, np.float32)},
+    ]
+    found = {checkpoint.digest(tree) for tree in [base, *others]}
+    assert len(found) == 5

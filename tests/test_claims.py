@@ -1,0 +1,41 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from msae_jax.claims import Claim, table, write_results
+
+
+def test_the_interval_is_students() -> None:
+    """The textbook sample 1..5: mean 3, s = 1.5811, t(0.975, 4) = 2.7764."""
+    claim = Claim("c", "s", 2.5, "u", [1, 2, 3, 4, 5])
+    assert claim.mean == 3
+    assert claim.std == pytest.approx(1.58114, abs=1e-5)
+    half = 2.7764451 * 1.5811388 / np.sqrt(5)
+    assert claim.ci95 == pytest.approx((3 - half, 3 + half), abs=1e-5)
+
+
+def test_results_are_complete_json(tmp_path: Path) -> None:
+    claims = [Claim("a", "many", 1.0, "u", [1.0, 3.0]), Claim("b", "one", 1.0, "u", [2.0])]
+    write_results(tmp_path / "x" / "results.json", "study", claims)
+    content = json.loads((tmp_path / "x/results.json").read_text())
+    assert content["study"] == "study"
+    a, b = content["claims"]
+    assert set(a) == {
+        "id", "statement", "published", "unit", "values", "mean", "ci95", "n_seeds",
+    }  # fmt: skip
+    assert (a["values"], a["mean"], a["n_seeds"]) == ([1.0, 3.0], 2.0, 2)
+    assert a["ci95"][0] < 2.0 < a["ci95"][1]
+    assert b["ci95"] == [None, None]
+    assert content["environment"]["versions"]["jax"]
+    assert "cpu" in content["environment"]["device"] or "gpu" in content["environment"]["device"]
+    assert [p.name for p in (tmp_path / "x").iterdir()] == ["results.json"]
+
+
+def test_the_table_says_where_there_is_no_spread() -> None:
+    text = table([Claim("b", "one", 1.0, "nats", [2.0])])
+    assert "one seed: none" in text
+    assert "| nats | 1 | 2 |" in text

@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from msae_jax import config
+from msae_jax.config import EarlyStopping, ModelConfig, Objective, OptimizerConfig, TrainConfig
+from msae_jax.errors import InputError
+from msae_jax.recipes import RECIPES, recipe
+
+
+def test_a_configuration_survives_json() -> None:
+    settings = TrainConfig(
+        model=ModelConfig("conv", {"latent_dim": 8}, "flax"),
+        objective=Objective("bernoulli", "sum", 4.0),
+        optimizer=OptimizerConfig("sgd", 0.1, momentum=0.9, clip_norm=1.0),
+        early_stopping=EarlyStopping(3, "test_mse"),
+    )
+    text = json.dumps(config.to_dict(settings))
+    assert config.from_dict(TrainConfig, json.loads(text)) == settings
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: OptimizerConfig("adma"), "'adam'"),
+        (lambda: OptimizerConfig(learning_rate=0.0), "greater than 0"),
+        (lambda: OptimizerConfig(momentum=0.9), "momentum belongs to"),
+        (lambda: OptimizerConfig(weight_decay=0.1), "weight_decay belongs to"),
+        (lambda: OptimizerConfig(final_fraction=0.1), "needs schedule"),
+        (lambda: Objective("gausian"), "'gaussian'"),
+        (lambda: Objective(beta=-1.0), "beta must be at least 0"),
+        (lambda: EarlyStopping(0), "patience must be at least 1"),
+        (lambda: EarlyStopping(1, "test_los"), "'test_loss'"),
+        (lambda: TrainConfig(epochs=0), "epochs must be at least 1, got 0"),
+        (lambda: TrainConfig(batch_size="64"), "batch size must be at least 1, got '64'"),  # type: ignore[arg-type]
+        (lambda: TrainConfig(seed=2**32), "below 2\\*\\*32"),
+        (lambda: config.from_dict(TrainConfig, {"epoch": 3}), "'epochs'"),
+    ],
+)
+def test_bad_values_are_named(make, words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        make()
+
+
+def test_override_reaches_every_level() -> None:
+    changed = config.override(
+        recipe("vae3"),
+        {
+            "epochs": 2,
+            "latent_dim": 5,
+            "optimizer.learning_rate": 0.01,
+            "early_stopping.patience": 4,
+        },
+    )
+    assert changed.epochs == 2
+    assert changed.model == ModelConfig("vae3", {"latent_dim": 5})
+    assert changed.optimizer.learning_rate == 0.01
+    assert changed.early_stopping == EarlyStopping(4)
+    assert changed.objective == Objective("bernoulli", "sum")
+
+
+def test_override_refuses_what_does_not_exist() -> None:
+    with pytest.raises(InputError, match="learning_rate"):
+        config.override(TrainConfig(), {"optimizer.learning_rte": 0.1})
+    with pytest.raises(InputError, match="incomplete configuration"):
+        config.override(TrainConfig(), {"early_stopping.metric": "test_mse"})
+
+
+def test_assignments_are_json_or_text() -> None:
+    assert config.parse_assignment("hidden=[400,200]") == ("hidden", [400, 200])
+    assert config.parse_assignment("output=sigmoid") == ("output", "sigmoid")
+    with pytest.raises(InputError, match="FIELD=VALUE"):
+        config.parse_assignment("latent_dim")
+
+
+def test_differences_name_dotted_fields() -> None:
+    a, b = ({"x": 1, "y": {"z": 2, "w": 3}}, {"x": 1, "y": {"z": 4, "w": 3}})
+    assert config.differences(a, b) == {"y.z": (2, 4)}
+
+
+def test_recipes_are_the_published_ones() -> None:
+    facts = {name: (r.data, r.epochs, r.batch_size) for name, r in RECIPES.items()}
+    assert facts["msae"] == facts["baseline"] == ("sines", 20, 64)
+    assert facts["msae-mlp"] == facts["baseline-mlp"] == ("mnist", 20, 64)
+    assert facts["conv"] == facts["superres"] == facts["stacked"] == ("mnist", 5, 128)
+    assert facts["vae3"] == facts["vae5"] == facts["ae5"] == ("fashion_mnist", 15, 64)
+    assert recipe("conv").objective == Objective("gaussian", "mean")
+    assert recipe("conv").optimizer == OptimizerConfig("adam", 1e-3)

@@ -1,0 +1,72 @@
+"""Against closed forms computed with NumPy in float64."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from msae_jax import losses
+from msae_jax.config import Objective
+from msae_jax.errors import InputError
+from msae_jax.models.output import Output
+
+RNG = np.random.default_rng(3)
+X = RNG.uniform(size=(5, 4, 3)).astype(np.float32)
+LOGITS = RNG.normal(size=(5, 4, 3)).astype(np.float32)
+MU = RNG.normal(size=(5, 2)).astype(np.float32)
+LOG_VAR = RNG.normal(size=(5, 2)).astype(np.float32)
+
+P = 1 / (1 + np.exp(-LOGITS.astype(np.float64)))
+BCE = -(X * np.log(P) + (1 - X) * np.log(1 - P)).sum((1, 2))
+MSE = np.square(P - X).mean((1, 2))
+# The KL of two Gaussians, from the general formula with standard deviations.
+SIGMA = np.exp(LOG_VAR.astype(np.float64) / 2)
+KL = (-np.log(SIGMA) + (SIGMA**2 + MU.astype(np.float64) ** 2) / 2 - 0.5).sum(1)
+GAUSSIAN = (0.5 * np.log(2 * np.pi) + 0.5 * np.square(P - X)).sum((1, 2))
+
+
+def output() -> Output:
+    logits = jnp.asarray(LOGITS)
+    return Output(
+        jax.nn.sigmoid(logits), jnp.asarray(MU), logits, jnp.asarray(MU), jnp.asarray(LOG_VAR)
+    )
+
+
+@pytest.mark.parametrize(("likelihood", "recon"), [("bernoulli", BCE), ("gaussian", GAUSSIAN)])
+def test_terms(likelihood: str, recon: np.ndarray) -> None:
+    terms = losses.terms(Objective(likelihood), output(), jnp.asarray(X))
+    np.testing.assert_allclose(terms.recon_nats, recon, rtol=1e-5)
+    np.testing.assert_allclose(terms.kl_nats, KL, rtol=1e-5)
+    np.testing.assert_allclose(terms.mse, MSE, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("objective", "expected"),
+    [
+        (Objective("gaussian", "mean", 0.0), MSE.mean()),
+        (Objective("gaussian", "mean", 2.0), (MSE + 2.0 * KL / 6).mean()),
+        (Objective("bernoulli", "mean", 0.0), BCE.mean() / 12),
+        (Objective("bernoulli", "mean", 2.0), (BCE + 2.0 * KL).mean() / 12),
+        (Objective("bernoulli", "batchmean", 3.0), (BCE + 3.0 * KL).mean()),
+        (Objective("bernoulli", "sum", 3.0), (BCE + 3.0 * KL).sum()),
+        (Objective("gaussian", "sum", 1.0), (GAUSSIAN + KL).sum()),
+    ],
+)
+def test_scalar(objective: Objective, expected: float) -> None:
+    terms = losses.terms(objective, output(), jnp.asarray(X))
+    np.testing.assert_allclose(losses.scalar(objective, terms, 12), expected, rtol=1e-5)
+
+
+def test_bernoulli_is_finite_at_extreme_logits() -> None:
+    logits, x = jnp.array([[1e4, -1e4]]), jnp.array([[0.0, 1.0]])
+    np.testing.assert_allclose(losses.bernoulli_nats(logits, x), [2e4], rtol=1e-6)
+    gradient = jax.grad(lambda a: losses.bernoulli_nats(a, x).sum())(logits)
+    np.testing.assert_allclose(gradient, [[1.0, -1.0]], rtol=1e-6)
+
+
+def test_bernoulli_needs_logits() -> None:
+    out = Output(jnp.asarray(X), jnp.asarray(MU))
+    with pytest.raises(InputError, match="output='sigmoid'"):
+        losses.terms(Objective("bernoulli"), out, jnp.asarray(X))

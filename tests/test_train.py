@@ -1,0 +1,151 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from msae_jax import train
+from msae_jax.config import ModelConfig, Objective, OptimizerConfig, TrainConfig
+from msae_jax.data import Dataset
+
+SIGNALS = TrainConfig(model=ModelConfig("baseline"), batch_size=32, epochs=2)
+# SGD, because Adam turns the rounding noise of a zero gradient (a bias before batch norm) to steps.
+IMAGES = TrainConfig(
+    model=ModelConfig("conv", {"channels": [4, 4, 8]}),
+    optimizer=OptimizerConfig("sgd", 0.1),
+    batch_size=32,
+    epochs=2,
+)
+
+
+def start(settings: TrainConfig, dataset: Dataset) -> tuple[train.Task, train.TrainState]:
+    task = train.make_task(settings, dataset)
+    return task, train.init_state(task, settings.seed, dataset.sample_shape)
+
+
+def leaves(state: train.TrainState) -> list[np.ndarray]:
+    return [np.asarray(a) for a in jax.tree.leaves((state.params, state.batch_stats))]
+
+
+def test_a_step_is_gradient_descent(signals: Dataset) -> None:
+    """One SGD step on a linear autoencoder's decoder bias, whose gradient is known in closed form.
+
+    MSE = mean((r - x)^2) over B x D values, so d MSE / d b_d = 2 / (B D) sum_B (r - x)_d.
+    """
+    settings = replace(SIGNALS, optimizer=OptimizerConfig("sgd", 0.5))
+    task, state = start(settings, signals)
+    x = signals.train.x[:32]
+    recon = np.asarray(task.model.apply(state.variables, x).recon, np.float64)
+    bias = np.asarray(state.params["decoder"]["linear_1"]["bias"], np.float64)
+    after, metrics = train.train_step(task, state, jnp.asarray(x))
+    gradient = 2 * (recon - x).sum(0) / x.size
+    got = after.params["decoder"]["linear_1"]["bias"]
+    np.testing.assert_allclose(got, bias - 0.5 * gradient, atol=1e-6)
+    np.testing.assert_allclose(metrics.loss, np.square(recon - x).mean(), rtol=1e-5)
+    assert int(after.step) == 1
+
+
+def test_uint8_images_are_scaled(images: Dataset) -> None:
+    x = jnp.asarray(images.train.x[:4])
+    np.testing.assert_allclose(train.to_unit(x), images.train.x[:4] / 255.0, atol=1e-7)
+
+
+@pytest.mark.parametrize(("settings", "name"), [(SIGNALS, "signals"), (IMAGES, "images")])
+def test_an_epoch_is_its_steps(settings: TrainConfig, name: str, request) -> None:
+    """The compiled epoch against single steps over the same batches, the short last one included.
+
+    XLA may order the arithmetic of the two programs differently: 1e-5 relative, not bit for bit.
+    """
+    dataset = request.getfixturevalue(name)
+    task, state = start(settings, dataset)
+    n = len(dataset.train.x)
+    order = np.random.default_rng(0).permutation(n)
+    x = jnp.asarray(dataset.train.x)
+    by_hand, losses = state, []
+    for i in range(0, n, settings.batch_size):
+        by_hand, metrics = train.train_step(task, by_hand, x[order[i : i + settings.batch_size]])
+        losses.append(float(metrics.loss))
+    assert n % settings.batch_size != 0
+    after, metrics = train.train_epoch(task, state, x, order, batch_size=settings.batch_size)
+    np.testing.assert_allclose(metrics.loss, losses, rtol=1e-5)
+    for a, b in zip(leaves(after), leaves(by_hand), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-5)
+
+
+@pytest.mark.parametrize(("settings", "name"), [(SIGNALS, "signals"), (IMAGES, "images")])
+def test_streaming_gives_the_losses_of_resident(settings: TrainConfig, name: str, request) -> None:
+    """Same key, so same order and same batches; 1e-5 relative, as two programs compute it."""
+    dataset = request.getfixturevalue(name)
+    task, state = start(settings, dataset)
+    copy = jax.tree.map(jnp.copy, state)
+    size = settings.batch_size
+    for _ in range(2):
+        state, resident = train.train_epoch(
+            task, state, jnp.asarray(dataset.train.x), batch_size=size
+        )
+        copy, streamed = train.train_epoch_streaming(task, copy, dataset.train.x, batch_size=size)
+        np.testing.assert_allclose(resident.loss, streamed.loss, rtol=1e-5)
+
+
+def test_every_sample_is_used_once_an_epoch(signals: Dataset) -> None:
+    _, state = start(SIGNALS, signals)
+    first = train.epoch_order(state, 150, 32)
+    second = train.epoch_order(state.replace(step=jnp.int32(5)), 150, 32)
+    np.testing.assert_array_equal(np.sort(first), np.arange(150))
+    assert (first != second).any()
+    np.testing.assert_array_equal(first, train.epoch_order(state, 150, 32))
+
+
+def test_same_seed_same_bits_other_seed_other_weights(signals: Dataset) -> None:
+    found = {}
+    for run, seed in {"a": 3, "b": 3, "c": 4}.items():
+        task, state = start(replace(SIGNALS, seed=seed), signals)
+        x = jnp.asarray(signals.train.x)
+        found[run] = leaves(train.train_epoch(task, state, x, batch_size=32)[0])
+    for a, b, c in zip(found["a"], found["b"], found["c"], strict=True):
+        np.testing.assert_array_equal(a, b)
+        assert (a != c).any()
+
+
+def test_latent_noise_follows_the_step(images: Dataset) -> None:
+    """A variational model's loss at a step depends on the step's number through its noise alone."""
+    settings = TrainConfig(model=ModelConfig("vae3"), objective=Objective("bernoulli", "sum"))
+    task, state = start(settings, images)
+    x = jnp.asarray(images.train.x[:8])
+    step = jax.jit(train.train_step, static_argnums=0)
+    losses = [step(task, state.replace(step=jnp.int32(i)), x)[1].loss for i in (0, 1, 0)]
+    assert losses[0] == losses[2]
+    assert losses[0] != losses[1]
+
+
+def test_summary_weighs_the_short_batch() -> None:
+    """Batches of 2 and 1: `loss` is the mean over batches, the terms are means over samples."""
+    terms = train.losses.Terms(np.array([1.0, 4.0]), np.array([0.5, 0.5]), np.array([0.1, 0.4]))
+    metrics = train.Metrics(np.array([3.0, 9.0]), terms)
+    got = train.summary(Objective("bernoulli", "batchmean"), metrics, 3, 2)
+    assert got == pytest.approx(
+        {"loss": 6.0, "nats": 2.5, "recon_nats": 2.0, "kl_nats": 0.5, "mse": 0.2}
+    )
+    assert train.summary(Objective("bernoulli", "sum"), metrics, 3, 2)["loss"] == pytest.approx(4.0)
+
+
+def test_batch_norm_statistics_move(images: Dataset) -> None:
+    task, state = start(IMAGES, images)
+    after, _ = train.train_epoch(task, state, jnp.asarray(images.train.x), batch_size=32)
+    counts = [int(s["count"]) for s in after.batch_stats.values()]
+    assert counts == [3] * 5
+
+
+def test_an_epoch_compiles_once(signals: Dataset) -> None:
+    """Equal tasks share one program, whatever the seed and the epoch."""
+    x = jnp.asarray(signals.train.x)
+    task, state = start(replace(SIGNALS, epochs=3), signals)
+    before = train.train_epoch._cache_size()
+    for seed in (0, 1):
+        task, state = start(replace(SIGNALS, epochs=3, seed=seed), signals)
+        for _ in range(2):
+            state, _ = train.train_epoch(task, state, x, batch_size=32)
+    assert train.train_epoch._cache_size() == before + 1

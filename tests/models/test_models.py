@@ -35,7 +35,11 @@ def made() -> dict[str, tuple]:
     for name in PARAMETERS:
         model = models.build(ModelConfig(name))
         x = jax.random.uniform(jax.random.key(1), (3, *model.sample_shape))
-        found[name] = (model, models.init_variables(model, jax.random.key(0), model.sample_shape), x)
+        found[name] = (
+            model,
+            models.init_variables(model, jax.random.key(0), model.sample_shape),
+            x,
+        )
     return found
 
 

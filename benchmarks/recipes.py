@@ -1,0 +1,197 @@
+"""The published recipes, trained here and in PyTorch: does the result agree, and which is faster?
+
+    python benchmarks/recipes.py --seeds 3 --out benchmarks/results/recipes.json
+
+Needs the `torch` extra. Both sides train the same recipe from their own initial weights, an epoch
+of one, then an epoch of the other, so that a busy machine slows both. The PyTorch side is the tuned
+plain loop: tensors in memory, batches by indexing, no DataLoader; with `--dataloader` the usual
+DataLoader loop is timed as well, on the first seed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import torch
+import torch.nn.functional as functional
+from torch.utils.data import DataLoader, TensorDataset
+
+from msae_jax import data, environment, train
+from msae_jax.config import TrainConfig
+from msae_jax.inference import evaluate
+from msae_jax.interop import torch_models
+from msae_jax.recipes import RECIPES, recipe
+
+
+class JaxSide:
+    """Ours: an epoch is one compiled program over the set on the device."""
+
+    def __init__(self, settings: TrainConfig, dataset: data.Dataset) -> None:
+        self.settings, self.dataset = settings, dataset
+        self.task = train.make_task(settings, dataset)
+        self.state = train.init_state(self.task, settings.seed, dataset.sample_shape)
+        self.x = jax.device_put(dataset.train.x)
+
+    def epoch(self) -> dict[str, float]:
+        size = self.settings.batch_size
+        self.state, metrics = train.train_epoch(self.task, self.state, self.x, batch_size=size)
+        return train.summary(self.settings.objective, metrics, len(self.x), size)
+
+    def test_mse(self) -> float:
+        model, objective = self.task.model, self.settings.objective
+        return evaluate(model, self.state.variables, self.dataset.test.x, objective)["mse"]
+
+
+class TorchSide:
+    """PyTorch eager: `torch.optim.Adam` and a Python loop over batches."""
+
+    def __init__(self, settings: TrainConfig, dataset: data.Dataset, loader: bool = False) -> None:
+        torch.manual_seed(settings.seed)
+        model: Any = train.make_task(settings, dataset).model
+        self.settings = settings
+        self.noise_dim = model.latent_dim if hasattr(model, "posterior") else None
+        self.model = torch_models.build(settings.model.name, model)
+        self.optimizer = torch.optim.Adam(self.model.parameters(), lr=1e-3)
+        images = settings.model.name in ("superres", "conv")
+        self.x, self.x_test = (_tensor(s.x, images) for s in (dataset.train, dataset.test))
+        self.loader = None
+        if loader:
+            self.loader = DataLoader(TensorDataset(self.x), settings.batch_size, shuffle=True)
+
+    def _batches(self) -> Iterator[torch.Tensor]:
+        if self.loader is not None:
+            return (batch for (batch,) in self.loader)
+        order = torch.randperm(len(self.x))
+        return (self.x[indices] for indices in order.split(self.settings.batch_size))
+
+    def epoch(self) -> dict[str, float]:
+        self.model.train()
+        bernoulli = self.settings.objective.likelihood == "bernoulli"
+        totals = torch.zeros(3)
+        for x in self._batches():
+            eps = None if self.noise_dim is None else torch.randn(len(x), self.noise_dim)
+            out = self.model(x, eps)
+            mse = functional.mse_loss(out.recon, x)
+            recon, kl = mse * len(x), torch.zeros(())
+            if bernoulli:
+                recon = functional.binary_cross_entropy_with_logits(out.logits, x, reduction="sum")
+            if out.mu is not None:
+                kl = 0.5 * (out.mu**2 + out.log_var.exp() - 1 - out.log_var).sum()
+            self.optimizer.zero_grad(set_to_none=True)
+            (recon + kl if bernoulli else mse).backward()
+            self.optimizer.step()
+            totals += torch.stack([recon.detach(), kl.detach(), mse.detach() * len(x)])
+        recon_nats, kl_nats, mean_mse = (totals / len(self.x)).tolist()
+        return {"recon_nats": recon_nats, "kl_nats": kl_nats, "mse": mean_mse}
+
+    @torch.no_grad()
+    def test_mse(self) -> float:
+        self.model.eval()
+        batches = self.x_test.split(500)
+        errors = [((self.model(x).recon - x) ** 2).flatten(1).mean(1) for x in batches]
+        return float(torch.cat(errors).double().mean())
+
+
+def _tensor(x: Any, images: bool) -> torch.Tensor:
+    """Float tensors in memory: images [N, C, H, W] in [0, 1] for the convolutional models."""
+    x = x.astype(np.float32) / (255 if x.dtype == np.uint8 else 1)
+    x = x.transpose(0, 3, 1, 2) if images else x.reshape(len(x), -1)
+    return torch.from_numpy(np.ascontiguousarray(x))
+
+
+def _timed(side: JaxSide | TorchSide) -> tuple[float, dict[str, float]]:
+    start = time.perf_counter()
+    metrics = side.epoch()
+    return time.perf_counter() - start, metrics
+
+
+def compare(name: str, seeds: int, epochs: int | None, loader: bool) -> dict[str, Any]:
+    """Trains one recipe on both sides over `seeds` seeds; returns results and seconds per epoch."""
+    settings = recipe(name)
+    settings = replace(settings, epochs=epochs or settings.epochs)
+    dataset = data.load(settings.data)
+    found: dict[str, Any] = {"model": name, "data": settings.data, "epochs": settings.epochs}
+    for side in ("jax", "torch"):
+        found[side] = {"test_mse": [], "recon_nats": [], "kl_nats": [], "seconds": []}
+    found["dataloader_seconds"] = []
+    for seed in range(seeds):
+        seeded = replace(settings, seed=seed)
+        sides = {"jax": JaxSide(seeded, dataset), "torch": TorchSide(seeded, dataset)}
+        extra = TorchSide(seeded, dataset, loader=True) if loader and seed == 0 else None
+        last = {}
+        for epoch in range(settings.epochs):
+            for label, side in sides.items():
+                seconds, last[label] = _timed(side)
+                if epoch:  # the first epoch compiles
+                    found[label]["seconds"].append(round(seconds, 4))
+            if extra is not None and 0 < epoch < 4:
+                found["dataloader_seconds"].append(round(_timed(extra)[0], 4))
+        for label, side in sides.items():
+            found[label]["test_mse"].append(side.test_mse())
+            if settings.objective.likelihood == "bernoulli":
+                found[label]["recon_nats"].append(last[label]["recon_nats"])
+                found[label]["kl_nats"].append(last[label]["kl_nats"])
+    return found
+
+
+def report(found: dict[str, Any]) -> str:
+    """Returns one line: mean and standard deviation over seeds of each side, and the speed."""
+
+    def spread(values: list[float]) -> str:
+        std = np.std(values, ddof=1) if len(values) > 1 else float("nan")
+        return f"{np.mean(values):.6g} +- {std:.2g}"
+
+    parts = [
+        f"{found['model']:13} ({found['epochs']} epochs, {len(found['jax']['test_mse'])} seeds)"
+    ]
+    for term, unit in (
+        ("test_mse", "MSE per pixel"),
+        ("recon_nats", "training nats per sample"),
+        ("kl_nats", "training nats per sample"),
+    ):
+        if found["jax"][term]:
+            ours, theirs = spread(found["jax"][term]), spread(found["torch"][term])
+            parts.append(f"{term} {ours}, PyTorch {theirs} ({unit})")
+    if found["jax"]["seconds"]:
+        ours, theirs = (float(np.median(found[side]["seconds"])) for side in ("jax", "torch"))
+        speed = f"{ours:.3g} s an epoch, PyTorch {theirs:.3g} s: {theirs / ours:.2f} times"
+        if found["dataloader_seconds"]:
+            plain = float(np.median(found["dataloader_seconds"]))
+            speed += f"; with a DataLoader {plain:.3g} s: {plain / ours:.2f} times"
+        parts.append(speed)
+    return "\n    ".join(parts)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--models", nargs="+", default=list(RECIPES), choices=list(RECIPES))
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--epochs", type=int, help="instead of the recipe's")
+    parser.add_argument("--dataloader", action="store_true")
+    parser.add_argument("--out", type=Path, help="JSON; entries of other models in it are kept")
+    args = parser.parse_args()
+    for name in args.models:
+        found = compare(name, args.seeds, args.epochs, args.dataloader)
+        print(report(found), flush=True)
+        if args.out is not None:
+            kept = json.loads(args.out.read_text()) if args.out.exists() else {"recipes": []}
+            others = [entry for entry in kept["recipes"] if entry["model"] != name]
+            torch_version = {"torch": torch.__version__, "threads": torch.get_num_threads()}
+            content = {
+                "recipes": [*others, found],
+                "environment": environment.describe() | torch_version,
+            }
+            args.out.parent.mkdir(parents=True, exist_ok=True)
+            args.out.write_text(json.dumps(content, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

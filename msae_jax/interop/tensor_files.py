@@ -1,0 +1,113 @@
+"""Files of named arrays, whatever their format: flat dotted keys, in order.
+
+safetensors files keep neither the order of the keys nor a checksum. Ours record the order in the
+header's metadata; values that changed on disk go unnoticed, unlike in `.pth` (CRC-32).
+
+Source: https://github.com/huggingface/safetensors (README, "Format").
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from msae_jax.errors import InputError
+from msae_jax.interop.pth import read_pth, write_pth
+from msae_jax.interop.unpickle import DTYPES
+from msae_jax.interop.writing import own_arrays, replacing
+
+MAX_HEADER = 4 << 20
+
+_PTH = (".pth", ".pt", ".ckpt")
+_SAFETENSORS = (".safetensors",)
+_NOT_IN_SAFETENSORS = {"complex128"} | {name for name in DTYPES if name.startswith("float8")}
+_SAFETENSORS_DTYPES = [dtype for name, dtype in DTYPES.items() if name not in _NOT_IN_SAFETENSORS]
+
+
+def read_tensors(path: str | Path) -> dict[str, np.ndarray]:
+    """Returns the arrays of a `.pth`, `.pt`, `.ckpt` or `.safetensors` file by dotted key.
+
+    Raises:
+        InputError: the suffix is another, or as `read_pth` and `read_safetensors` say.
+    """
+    return read_safetensors(path) if _is_safetensors(path) else read_pth(path)
+
+
+def write_tensors(
+    path: str | Path, tensors: Mapping[str, np.ndarray], overwrite: bool = False
+) -> None:
+    """Writes arrays by dotted key to a `.pth`, `.pt`, `.ckpt` or `.safetensors` file.
+
+    Raises:
+        InputError: the suffix is another, or as `write_pth` and `write_safetensors` say.
+    """
+    write = write_safetensors if _is_safetensors(path) else write_pth
+    write(path, tensors, overwrite)
+
+
+def read_safetensors(path: str | Path) -> dict[str, np.ndarray]:
+    """Returns the arrays of a safetensors file by dotted key, C-contiguous, owning their memory.
+
+    Raises:
+        InputError: the file is missing, truncated or malformed, its header is larger than
+            `MAX_HEADER` bytes, or it holds a dtype that NumPy and ml_dtypes lack.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"{path} does not exist or is not a file.")
+    try:
+        with path.open("rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+        if length > MAX_HEADER:
+            raise ValueError(f"its header claims {length} bytes, of at most {MAX_HEADER}")
+        with safe_open(path, framework="np") as opened:
+            metadata = opened.metadata() or {}
+            names = opened.keys()
+            arrays = {key: np.array(opened.get_tensor(key), order="C") for key in names}
+    except Exception as error:  # a stranger's file: whatever trips over it, the file is at fault
+        raise InputError(
+            f"{path} is not a safetensors file, or it is truncated or corrupt: {str(error)[:200]}."
+        ) from error
+    return {key: arrays[key] for key in _order(metadata, arrays)}
+
+
+def write_safetensors(
+    path: str | Path, tensors: Mapping[str, np.ndarray], overwrite: bool = False
+) -> None:
+    """Writes arrays by dotted key to a safetensors file, which appears whole or not at all.
+
+    Raises:
+        InputError: the file exists and `overwrite` is False, it cannot be written, there is nothing
+            to write, or a key or dtype is one that the format cannot hold.
+    """
+    arrays = own_arrays(tensors, _SAFETENSORS_DTYPES)  # it saves strided arrays wrong, silently
+    if "__metadata__" in arrays:
+        raise InputError("__metadata__ cannot name a tensor in a safetensors file.")
+    metadata = {"format": "pt", "order": json.dumps(list(arrays))}
+    with replacing(path, overwrite) as temporary:
+        try:
+            save_file(arrays, temporary, metadata)
+        except SafetensorError as error:
+            raise InputError(f"{path} cannot be written: {error}.") from error
+
+
+def _is_safetensors(path: str | Path) -> bool:
+    suffix = Path(path).suffix.lower()
+    if suffix not in _PTH + _SAFETENSORS:
+        known = ", ".join(_PTH + _SAFETENSORS)
+        raise InputError(f"{path} has the suffix {suffix!r}; a file of tensors has one of {known}.")
+    return suffix in _SAFETENSORS
+
+
+def _order(metadata: Mapping[str, str], arrays: Mapping[str, np.ndarray]) -> list[str]:
+    """Returns the keys in the order that `write_safetensors` noted, else as the file has them."""
+    try:
+        order = json.loads(metadata["order"])
+        return list(order) if sorted(order) == sorted(arrays) else list(arrays)
+    except (LookupError, TypeError, ValueError, RecursionError):
+        return list(arrays)

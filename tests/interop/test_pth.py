@@ -1,0 +1,432 @@
+"""Reading and writing .pth without PyTorch: values, dtypes, views, wrappings, published files.
+
+The files read here are put together by hand, opcode by opcode, as `torch.save` does it, and share
+nothing with `write_pth`. tests/interop/test_pth_torch.py repeats this with files of PyTorch's own.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import pickle
+import struct
+import zipfile
+from pathlib import Path
+
+import ml_dtypes
+import numpy as np
+import pytest
+
+from msae_jax.errors import InputError
+from msae_jax.interop import read_pth, write_pth
+
+REPOSITORY = Path(__file__).parents[2]
+REFERENCE = Path(
+    os.environ.get("MSAE_REFERENCE_DIR", REPOSITORY.parent / "shared" / "reference" / "msae")
+)
+ORDERED_DICT = b"ccollections\nOrderedDict\n)R"
+
+
+def text(value: str) -> bytes:
+    data = value.encode()
+    return b"X" + struct.pack("<I", len(data)) + data
+
+
+def numbers(*values: int) -> bytes:
+    return b"(" + b"".join(b"J" + struct.pack("<i", value) for value in values) + b"t"
+
+
+def tensor(
+    key: str,
+    count: int,
+    shape: tuple[int, ...],
+    strides: tuple[int, ...],
+    offset: int = 0,
+    storage: str = "torch FloatStorage",
+    dtype: str = "",
+) -> bytes:
+    """The opcodes of a tensor; `dtype` makes it one of version 3."""
+    module, name = storage.split()
+    return (
+        f"ctorch._utils\n_rebuild_tensor_v{3 if dtype else 2}\nq\x05".encode()
+        + b"(("
+        + text("storage")
+        + f"c{module}\n{name}\n".encode()
+        + text(key)
+        + text("cuda:0")
+        + b"J"
+        + struct.pack("<i", count)
+        + b"tq\x08Q"
+        + b"J"
+        + struct.pack("<i", offset)
+        + numbers(*shape)
+        + numbers(*strides)
+        + b"\x89"
+        + ORDERED_DICT
+        + (f"ctorch\n{dtype}\n".encode() if dtype else b"")
+        + b"tR"
+    )
+
+
+def state(**tensors: bytes) -> bytes:
+    """The opcodes of a state dict, `_metadata` attribute included; `__` in names stands for `.`."""
+    items = b"".join(text(name.replace("__", ".")) + item for name, item in tensors.items())
+    metadata = (
+        b"}" + text("_metadata") + ORDERED_DICT + text("") + b"}" + text("version") + b"K\x01"
+    )
+    return ORDERED_DICT + b"(" + items + b"u" + metadata + b"sss" + b"b"
+
+
+def write_zip(path: Path, program: bytes, storages: dict[str, bytes] | None = None) -> Path:
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("archive/data.pkl", b"\x80\x02" + program + b".")
+        archive.writestr("archive/byteorder", "little")
+        for key, data in (storages or {}).items():
+            archive.writestr(f"archive/data/{key}", data)
+        archive.writestr("archive/version", "3\n")
+    return path
+
+
+ONE = tensor("0", 2, (2,), (1,))
+ONE_DATA = {"0": np.array([1.5, -2], "<f4").tobytes()}
+
+
+@pytest.mark.parametrize(
+    ("storage", "dtype"),
+    [
+        ("DoubleStorage", np.float64),
+        ("FloatStorage", np.float32),
+        ("HalfStorage", np.float16),
+        ("BFloat16Storage", ml_dtypes.bfloat16),
+        ("LongStorage", np.int64),
+        ("IntStorage", np.int32),
+        ("ShortStorage", np.int16),
+        ("CharStorage", np.int8),
+        ("ByteStorage", np.uint8),
+        ("BoolStorage", np.bool_),
+        ("ComplexFloatStorage", np.complex64),
+        ("ComplexDoubleStorage", np.complex128),
+    ],
+)
+def test_every_storage_type_arrives_with_its_dtype(tmp_path, storage, dtype):
+    expected = np.array([[0, 1, 1], [1, 0, 0]]).astype(dtype)
+    item = tensor("7", 6, (2, 3), (3, 1), storage=f"torch {storage}")
+    path = write_zip(tmp_path / "a.pth", state(w=item), {"7": expected.tobytes()})
+    got = read_pth(path)["w"]
+    assert got.dtype == expected.dtype
+    np.testing.assert_array_equal(got, expected)
+    assert got.flags.owndata
+    assert got.flags.writeable
+
+
+@pytest.mark.parametrize(
+    ("name", "dtype"),
+    [("uint16", np.uint16), ("uint64", np.uint64), ("float8_e4m3fn", ml_dtypes.float8_e4m3fn)],
+)
+def test_newer_dtypes_come_in_untyped_storages(tmp_path, name, dtype):
+    expected = np.array([1, 2, 3]).astype(dtype)
+    item = tensor(
+        "0", expected.nbytes, (3,), (1,), storage="torch.storage UntypedStorage", dtype=name
+    )
+    path = write_zip(tmp_path / "a.pth", state(w=item), {"0": expected.tobytes()})
+    got = read_pth(path)["w"]
+    assert got.dtype == expected.dtype
+    np.testing.assert_array_equal(got.astype(float), [1, 2, 3])
+
+
+def test_views_of_one_storage_arrive_contiguous_and_apart(tmp_path):
+    base = np.arange(12, dtype=np.float32)
+    program = state(
+        whole=tensor("0", 12, (3, 4), (4, 1)),
+        transposed=tensor("0", 12, (4, 3), (1, 4)),
+        column=tensor("0", 12, (3,), (4,), offset=2),
+        repeated=tensor("0", 12, (2, 3), (0, 1), offset=9),
+        scalar=tensor("0", 12, (), (), offset=11),
+        odd_stride=tensor("0", 12, (1, 2), (1_000_000, 1)),
+        empty=tensor("0", 12, (0, 5), (5, 1)),
+    )
+    got = read_pth(write_zip(tmp_path / "a.pth", program, {"0": base.tobytes()}))
+    whole = base.reshape(3, 4)
+    expected = {
+        "whole": whole,
+        "transposed": whole.T,
+        "column": whole[:, 2],
+        "repeated": [[9, 10, 11], [9, 10, 11]],
+        "scalar": 11,
+        "odd_stride": [[0, 1]],
+        "empty": np.empty((0, 5)),
+    }
+    assert list(got) == list(expected)
+    for name, value in expected.items():
+        np.testing.assert_array_equal(got[name], value, strict=False)
+        assert got[name].shape == np.shape(value)
+        assert got[name].flags.c_contiguous
+    got["whole"][:] = 0
+    np.testing.assert_array_equal(got["transposed"], whole.T)
+
+
+def test_counters_and_parameters(tmp_path):
+    parameter = b"ctorch._utils\n_rebuild_parameter\n(" + ONE + b"\x88" + ORDERED_DICT + b"tR"
+    program = state(
+        bn__num_batches_tracked=tensor("1", 1, (), (), storage="torch LongStorage"),
+        weight=parameter,
+    )
+    path = write_zip(tmp_path / "a.pth", program, ONE_DATA | {"1": struct.pack("<q", 2**40)})
+    got = read_pth(path)
+    assert list(got) == ["bn.num_batches_tracked", "weight"]
+    assert got["bn.num_batches_tracked"].dtype == np.int64
+    assert got["bn.num_batches_tracked"].shape == ()
+    assert got["bn.num_batches_tracked"] == 2**40
+    np.testing.assert_array_equal(got["weight"], np.array([1.5, -2], np.float32), strict=True)
+
+
+@pytest.mark.parametrize(
+    ("program", "keys"),
+    [
+        (state(a__w=ONE, b=ONE), ["a.w", "b"]),
+        (b"}" + text("state_dict") + state(w=ONE) + b"s", ["w"]),
+        (b"}" + text("model_state_dict") + state(w=ONE) + b"s", ["w"]),
+        (b"}" + text("model") + state(w=ONE) + b"s", ["w"]),
+        (b"}" + text("model") + b"}" + text("state_dict") + state(w=ONE) + b"ss", ["w"]),
+        (b"}" + text("best") + ONE + b"s" + text("state_dict") + state(w=ONE) + b"s", ["w"]),
+        (
+            b"}" + text("model") + text("mlp") + b"s" + text("state_dict") + state(w=ONE) + b"s",
+            ["w"],
+        ),
+        (state(w=ONE) + text("_metadata") + b"}s", ["w"]),
+        (state(_metadata=ONE), ["_metadata"]),
+        (state(module__a__w=ONE, module__b=ONE), ["a.w", "b"]),
+        (state(module__a__w=ONE, b=ONE), ["module.a.w", "b"]),
+        (state(_orig_mod__module__a=ONE), ["a"]),
+        (state(module___orig_mod__a=ONE), ["a"]),
+        (state(enc___orig_mod__a=ONE, b=ONE), ["enc.a", "b"]),
+        (state(model__a=ONE, model__b=ONE), ["model.a", "model.b"]),
+        (
+            b"}"
+            + text("pytorch-lightning_version")
+            + text("2.5.0")
+            + b"s"
+            + text("state_dict")
+            + state(model__a=ONE, model___orig_mod__b=ONE)
+            + b"s",
+            ["a", "b"],
+        ),
+    ],
+)
+def test_wrappings_and_prefixes(tmp_path, program, keys):
+    got = read_pth(write_zip(tmp_path / "a.pth", program, ONE_DATA))
+    assert list(got) == keys
+    for array in got.values():
+        np.testing.assert_array_equal(array, [1.5, -2])
+
+
+def test_hyper_parameters_and_optimizer_states_are_passed_over(tmp_path):
+    """What Lightning keeps beside the weights; the optimizer's storage need not even be there."""
+    plain = pickle.dumps(
+        {
+            "lr": 1e-3, "big": 2**80, "layers": [1, 2, (3, None)], "name": "é", "raw": b"\0\xff",
+            3: {4: True}, "set": {1, 2}, "frozen": frozenset("a"), "complex": 1j,
+            ("a", 1): "tuple key", "array": bytearray(b"x"), "scalar": np.float64(0.5),
+        },
+        protocol=2,
+    )  # fmt: skip
+    program = (
+        b"}("
+        + text("hyper_parameters")
+        + plain[2:-1]
+        + text("milestones")
+        + b"ccollections\nCounter\n}K\x05K\x01s\x85R"
+        + text("optimizer_states")
+        + b"](}K\x00}"
+        + text("exp_avg")
+        + tensor("gone", 2, (2,), (1,))
+        + b"ss"
+        + b"e"
+        + text("dtype")
+        + b"ctorch\nfloat32\n"
+        + text("device")
+        + b"ctorch\ndevice\n"
+        + text("cpu")
+        + b"\x85R"
+        + text("state_dict")
+        + state(w=ONE)
+        + b"u"
+    )
+    assert list(read_pth(write_zip(tmp_path / "a.pth", program, ONE_DATA))) == ["w"]
+
+
+@pytest.mark.parametrize(
+    ("program", "message"),
+    [
+        (b"N", "found: none"),
+        (b"}", "found: none"),
+        (ONE, "found: none"),
+        (b"}" + text("encoder") + state(w=ONE) + b"s", "Top-level keys: 'encoder'"),
+        (
+            b"}" + text("model") + state(w=ONE) + b"s" + text("state_dict") + state(w=ONE) + b"s",
+            "state_dict in the top level; model in the top level",
+        ),
+        (b"}" + text("w") + ONE + b"s" + text("epoch") + b"K\x03s", "'epoch'"),
+        (b"}" + text("w") + ONE + b"s" + b"K\x03" + ONE + b"s", "a key that is no string"),
+        (state(w=ONE, _orig_mod__w=ONE), "differ only in `_orig_mod.`"),
+        (state(w=ONE) + text("w") + ONE + b"s", "the key 'w' is set twice"),
+    ],
+)
+def test_anything_but_one_state_dict_is_refused(tmp_path, program, message):
+    path = write_zip(tmp_path / "a.pth", program, ONE_DATA)
+    with pytest.raises(InputError) as error:
+        read_pth(path)
+    assert message in str(error.value)
+    assert str(path) in str(error.value)
+
+
+def test_missing_file_and_folder_are_refused(tmp_path):
+    with pytest.raises(InputError, match="does not exist"):
+        read_pth(tmp_path / "none.pth")
+    with pytest.raises(InputError, match="is not a file"):
+        read_pth(tmp_path)
+
+
+ARRAYS = {
+    "z.weight": np.arange(6, dtype=np.float32).reshape(2, 3),
+    "a.transposed": np.arange(6, dtype=np.float64).reshape(2, 3).T,
+    "a.strided": np.arange(10, dtype=np.float16)[::3],
+    "bf16": np.array([[1, -0.0], [np.inf, 3e-39]], ml_dtypes.bfloat16),
+    "bn.num_batches_tracked": np.array(7),
+    "flags": np.array([True, False]),
+    "bytes": np.array([0, 255], np.uint8),
+    "small": np.array([-1], np.int8),
+    "big_endian": np.array([1, 2], ">i4"),
+    "complex": np.array([1 + 2j], np.complex64),
+    "empty": np.empty((3, 0), np.float32),
+    "nan": np.array([np.nan, -np.nan], np.float32),
+    "ключ": np.zeros((1, 2, 1), np.int16),
+}
+
+
+def test_what_is_written_is_read_back_bit_for_bit(tmp_path):
+    path = tmp_path / "a.pth"
+    write_pth(path, ARRAYS)
+    got = read_pth(path)
+    assert list(got) == list(ARRAYS)
+    for key, array in ARRAYS.items():
+        assert got[key].dtype == array.dtype.newbyteorder("<")
+        assert got[key].shape == array.shape
+        assert got[key].tobytes() == array.astype(got[key].dtype).tobytes()
+
+
+def test_written_files_are_deterministic_aligned_and_as_torch_save_lays_them_out(tmp_path):
+    base = np.arange(12, dtype=np.float32).reshape(3, 4)
+    write_pth(tmp_path / "a.pth", {"w": base[:, :1]})
+    write_pth(tmp_path / "b.pth", {"w": np.ascontiguousarray(base[:, :1])})
+    data = (tmp_path / "a.pth").read_bytes()
+    assert data == (tmp_path / "b.pth").read_bytes()
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        assert archive.testzip() is None
+        assert archive.read("archive/version") == b"3\n"
+        assert archive.read("archive/byteorder") == b"little"
+        info = archive.getinfo("archive/data/0")
+        assert info.compress_type == zipfile.ZIP_STORED
+    start = data.index(base[:, 0].tobytes())
+    assert start % 64 == 0
+
+
+def test_existing_files_are_kept_unless_overwriting_is_asked_for(tmp_path):
+    path = tmp_path / "a.pth"
+    path.write_bytes(b"precious")
+    with pytest.raises(InputError, match="overwrite=True"):
+        write_pth(path, ARRAYS)
+    assert path.read_bytes() == b"precious"
+    write_pth(path, ARRAYS, overwrite=True)
+    assert list(read_pth(path)) == list(ARRAYS)
+
+
+@pytest.mark.parametrize(
+    ("tensors", "message"),
+    [
+        ({}, "got 0 tensors"),
+        ({"w": np.zeros(2, np.uint16)}, "w has dtype uint16"),
+        ({"w": np.array(["a"])}, "w has dtype"),
+        ({"w": np.array([None])}, "w has dtype object"),
+        ({"": np.zeros(2)}, "dotted key"),
+        ({3: np.zeros(2)}, "dotted key"),
+        ({"a\ud800": np.zeros(2)}, "dotted key"),
+        ({"a" * 1001: np.zeros(2)}, "dotted key"),
+    ],
+)
+def test_what_a_state_dict_cannot_hold_is_not_written(tmp_path, tensors, message):
+    with pytest.raises(InputError, match=message):
+        write_pth(tmp_path / "a.pth", tensors)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_failed_write_leaves_nothing_and_keeps_what_was_there(tmp_path, monkeypatch):
+    path = tmp_path / "a.pth"
+    path.write_bytes(b"precious")
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(zipfile.ZipFile, "writestr", full)
+    with pytest.raises(InputError, match="No space left"):
+        write_pth(path, ARRAYS, overwrite=True)
+    assert [item.name for item in tmp_path.iterdir()] == ["a.pth"]
+    assert path.read_bytes() == b"precious"
+    with pytest.raises(InputError, match="cannot be written"):
+        write_pth(tmp_path / "no folder" / "a.pth", ARRAYS)
+    with pytest.raises(InputError, match="cannot be written"):
+        write_pth(path / "a.pth", ARRAYS)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        (
+            "msae.pth",
+            {
+                "enc_short.1": (16, 1, 3),
+                "enc_short.3": (32, 16, 3),
+                "enc_short.7": (128, 512),
+                "enc_short.9": (32, 128),
+                "enc_long.1": (16, 1, 7),
+                "enc_long.3": (32, 16, 7),
+                "enc_long.7": (128, 256),
+                "enc_long.9": (32, 128),
+                "decoder.0": (128, 64),
+                "decoder.2": (128, 128),
+            },
+        ),
+        (
+            "baseae.pth",
+            {
+                "encoder.0": (128, 128),
+                "encoder.2": (64, 128),
+                "decoder.0": (128, 64),
+                "decoder.2": (128, 128),
+            },
+        ),
+    ],
+)
+def test_published_checkpoints(tmp_path, name, expected):
+    if not (REFERENCE / name).is_file():
+        pytest.skip(f"no {name} in MSAE_REFERENCE_DIR or {REFERENCE}")
+    got = read_pth(REFERENCE / name)
+    shapes = {
+        f"{layer}.{part}": shape[:ndim]
+        for layer, shape in expected.items()
+        for part, ndim in (("weight", None), ("bias", 1))
+    }
+    assert {key: array.shape for key, array in got.items()} == shapes
+    assert list(got) == list(shapes)
+    assert {array.dtype for array in got.values()} == {np.dtype(np.float32)}
+    count = {"msae.pth": 137_024, "baseae.pth": 49_600}[name]
+    assert sum(array.size for array in got.values()) == count
+
+    with zipfile.ZipFile(REFERENCE / name) as archive:  # a storage per tensor, in the same order
+        for index, array in enumerate(got.values()):
+            assert archive.read(f"{name.removesuffix('.pth')}/data/{index}") == array.tobytes()
+
+    write_pth(tmp_path / name, got)
+    again = read_pth(tmp_path / name)
+    assert list(again) == list(got)
+    assert all(again[key].tobytes() == got[key].tobytes() for key in got)

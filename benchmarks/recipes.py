@@ -119,14 +119,17 @@ def compare(name: str, seeds: int, epochs: int | None, loader: bool) -> dict[str
     settings = replace(settings, epochs=epochs or settings.epochs)
     dataset = data.load(settings.data)
     found: dict[str, Any] = {"model": name, "data": settings.data, "epochs": settings.epochs}
-    for side in ("jax", "torch"):
-        found[side] = {"test_mse": [], "recon_nats": [], "kl_nats": [], "seconds": []}
+    for label in ("jax", "torch"):
+        found[label] = {"test_mse": [], "recon_nats": [], "kl_nats": [], "seconds": []}
     found["dataloader_seconds"] = []
     for seed in range(seeds):
         seeded = replace(settings, seed=seed)
-        sides = {"jax": JaxSide(seeded, dataset), "torch": TorchSide(seeded, dataset)}
+        sides: dict[str, JaxSide | TorchSide] = {
+            "jax": JaxSide(seeded, dataset),
+            "torch": TorchSide(seeded, dataset),
+        }
         extra = TorchSide(seeded, dataset, loader=True) if loader and seed == 0 else None
-        last = {}
+        last: dict[str, dict[str, float]] = {}
         for epoch in range(settings.epochs):
             for label, side in sides.items():
                 seconds, last[label] = _timed(side)
@@ -143,7 +146,7 @@ def compare(name: str, seeds: int, epochs: int | None, loader: bool) -> dict[str
 
 
 def report(found: dict[str, Any]) -> str:
-    """Returns one line: mean and standard deviation over seeds of each side, and the speed."""
+    """Returns the lines of one model: mean and spread over seeds of each side, and the speed."""
 
     def spread(values: list[float]) -> str:
         std = np.std(values, ddof=1) if len(values) > 1 else float("nan")
@@ -161,11 +164,11 @@ def report(found: dict[str, Any]) -> str:
             ours, theirs = spread(found["jax"][term]), spread(found["torch"][term])
             parts.append(f"{term} {ours}, PyTorch {theirs} ({unit})")
     if found["jax"]["seconds"]:
-        ours, theirs = (float(np.median(found[side]["seconds"])) for side in ("jax", "torch"))
-        speed = f"{ours:.3g} s an epoch, PyTorch {theirs:.3g} s: {theirs / ours:.2f} times"
+        jax_s, torch_s = (float(np.median(found[side]["seconds"])) for side in ("jax", "torch"))
+        speed = f"{jax_s:.3g} s an epoch, PyTorch {torch_s:.3g} s: {torch_s / jax_s:.2f} times"
         if found["dataloader_seconds"]:
             plain = float(np.median(found["dataloader_seconds"]))
-            speed += f"; with a DataLoader {plain:.3g} s: {plain / ours:.2f} times"
+            speed += f"; with a DataLoader {plain:.3g} s: {plain / jax_s:.2f} times"
         parts.append(speed)
     return "\n    ".join(parts)
 

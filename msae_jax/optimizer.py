@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import functools
+import math
 
 import jax
+import jax.numpy as jnp
 import optax
 
 from msae_jax.config import OptimizerConfig
@@ -34,7 +36,7 @@ def make_optimizer(config: OptimizerConfig, steps: int) -> optax.GradientTransfo
     constant = config.schedule == "constant" and not config.warmup_steps
     rate = config.learning_rate if constant else _schedule(config, steps)
     if config.name == "adam":
-        rule = optax.adam(rate)
+        rule = optax.chain(_scale_by_adam(), optax.scale_by_learning_rate(rate))
     elif config.name == "adamw":
         rule = optax.adamw(rate, weight_decay=config.weight_decay)
     elif config.name == "lion":
@@ -46,6 +48,32 @@ def make_optimizer(config: OptimizerConfig, steps: int) -> optax.GradientTransfo
     if config.clip_norm is not None:
         rule = optax.chain(optax.clip_by_global_norm(config.clip_norm), rule)
     return _with_standard_promotion(rule)
+
+
+def _scale_by_adam(
+    b1: float = 0.9, b2: float = 0.999, eps: float = 1e-8
+) -> optax.GradientTransformation:
+    """`optax.scale_by_adam` in the arithmetic of `torch.optim.Adam`, rounding included.
+
+    Optax subtracts a float32 0.999^t from 1, which makes the first steps 2e-5 too short, and decays
+    the first moment by 0.9 m + 0.1 g in float32, whose weights do not add up to 1.
+    """
+    init = optax.scale_by_adam().init
+
+    def update(
+        updates: optax.Updates, state: optax.OptState, params: optax.Params | None = None
+    ) -> tuple[optax.Updates, optax.OptState]:
+        assert isinstance(state, optax.ScaleByAdamState)
+        count = optax.safe_increment(state.count)
+        step = count.astype(jnp.float32)
+        first, second = (-jnp.expm1(step * math.log(b)) for b in (b1, b2))  # 1 - b^step
+        mu = jax.tree.map(lambda m, g: m + (1 - b1) * (g - m), state.mu, updates)
+        nu = jax.tree.map(lambda v, g: b2 * v + (1 - b2) * g * g, state.nu, updates)
+        root = jnp.sqrt(second)
+        scaled = jax.tree.map(lambda m, v: m / first / (jnp.sqrt(v) / root + eps), mu, nu)
+        return scaled, optax.ScaleByAdamState(count, mu, nu)
+
+    return optax.GradientTransformation(init, update)
 
 
 def _with_standard_promotion(rule: optax.GradientTransformation) -> optax.GradientTransformation:

@@ -14,7 +14,7 @@ which are each other's derivatives: `conv` gathers, and its gradients scatter (f
 (for w); `conv_transpose` scatters, and its gradients gather and correlate. Gather and correlate
 multiply a matrix of patches (im2col); scatter multiplies first, then adds shifted products up
 (col2im). On small images a stride-1 gather and its gradients are done in Fourier space instead,
-with a third of the multiplications; see `_fourier`.
+with a third of the multiplications.
 
 Shapes: B batch, *S spatial (one or two axes), I input and O output channels, *K kernel.
 """
@@ -34,6 +34,9 @@ from jax import lax
 
 from msae_jax.errors import InputError
 
+_Sizes = tuple[int, ...]
+_Pair = tuple[jax.Array, jax.Array]
+
 
 def conv(
     x: jax.Array, kernel: jax.Array, *, stride: int = 1, padding: int = 0, dilation: int = 1
@@ -44,8 +47,8 @@ def conv(
     S' = (S + 2 padding - dilation (K - 1) - 1) // stride + 1. `padding` adds zeros on both sides.
     Raises InputError if the shapes do not fit each other.
     """
-    pads = (padding,) * _spatial(x, kernel)
-    return _conv(x, kernel, _Geometry(stride, pads, dilation))
+    _check(x, kernel)
+    return _conv(x, kernel, _Geometry(stride, (padding,) * (x.ndim - 2), dilation))
 
 
 def conv_transpose(
@@ -57,319 +60,241 @@ def conv_transpose(
     y[stride i + a - padding] += x[i] @ kernel[a]. The result is [B, *S', O] with, along each axis,
     S' = (S - 1) stride - 2 padding + K. Raises InputError if the shapes do not fit each other.
     """
-    n = _spatial(x, kernel)
-    if stride == 1:  # is a convolution with the flipped kernel
-        return _conv(
-            x, _flip(kernel), _Geometry(1, tuple(k - 1 - padding for k in kernel.shape[:n]))
-        )
-    return _conv_transpose(x, kernel, _Geometry(stride, (padding,) * n))
+    _check(x, kernel)
+    geometry = _Geometry(stride, (padding,) * (x.ndim - 2), 1)
+    if stride == 1:
+        return _conv(x, _flip(kernel), geometry.flipped(kernel.shape))
+    return _conv_transpose(x, kernel, geometry)
 
 
-_Pair = tuple[jax.Array, jax.Array]
-_LAYOUTS = {1: ("NHC", "HIO", "NHC"), 2: ("NHWC", "HWIO", "NHWC")}
-
-
-class _Geometry(NamedTuple):
-    stride: int
-    padding: tuple[int, ...]  # zeros on both sides of each axis; negative crops
-    dilation: int = 1
-
-
-def _spatial(x: jax.Array, kernel: jax.Array) -> int:
-    """Returns the number of spatial axes."""
+def _check(x: jax.Array, kernel: jax.Array) -> None:
     if x.ndim not in (3, 4) or kernel.ndim != x.ndim or kernel.shape[-2] != x.shape[-1]:
         raise InputError(
             f"cannot convolve {x.shape} with a kernel {kernel.shape}: expected [B, L, I] with "
             "[k, I, O], or [B, H, W, I] with [kh, kw, I, O]"
         )
-    return x.ndim - 2
 
 
-# Two differentiable operations. Each chooses by platform inside its value and inside its gradients,
-# so that the choice, which lowering resolves to a single branch, is itself never differentiated.
+class _Geometry(NamedTuple):
+    stride: int
+    padding: _Sizes  # zeros on both sides of each axis; negative ones crop
+    dilation: int
 
+    def gathered(self, size: _Sizes, kernel: _Sizes) -> _Sizes:
+        """The spatial size of what is gathered from a `size`."""
+        s, _, d = self
+        axes = zip(size, self.padding, kernel, strict=False)
+        return tuple((h + 2 * p - d * (k - 1) - 1) // s + 1 for h, p, k in axes)
 
-def _differentiable(
-    cpu: Callable[..., jax.Array], cpu_grads: Callable[..., _Pair], other: Callable[..., jax.Array]
-) -> Callable[[jax.Array, jax.Array, _Geometry], jax.Array]:
-    @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
-    def operation(x: jax.Array, w: jax.Array, geometry: _Geometry) -> jax.Array:
-        def on(function: Callable[..., jax.Array]) -> Callable[..., jax.Array]:
-            return lambda x, w: function(x, w, geometry)
-
-        return lax.platform_dependent(x, w, cpu=on(cpu), default=on(other))
-
-    def forward(x: jax.Array, w: jax.Array, geometry: _Geometry) -> tuple[jax.Array, _Pair]:
-        return operation(x, w, geometry), (x, w)
-
-    def backward(geometry: _Geometry, inputs: _Pair, g: jax.Array) -> _Pair:
-        def ordinary(x: jax.Array, w: jax.Array, g: jax.Array) -> _Pair:
-            return jax.vjp(lambda x, w: other(x, w, geometry), x, w)[1](g)
-
-        def fast(x: jax.Array, w: jax.Array, g: jax.Array) -> _Pair:
-            return cpu_grads(x, w, g, geometry)
-
-        return lax.platform_dependent(*inputs, g, cpu=fast, default=ordinary)
-
-    operation.defvjp(forward, backward)
-    return operation
-
-
-def _conv_cpu(x: jax.Array, w: jax.Array, geometry: _Geometry) -> jax.Array:
-    pays = _fourier_pays(x.shape, w.shape, geometry)
-    return _fourier(x, w, geometry) if pays else _gather(x, w, geometry)
-
-
-def _conv_cpu_grads(x: jax.Array, w: jax.Array, g: jax.Array, geometry: _Geometry) -> _Pair:
-    if _fourier_pays(x.shape, w.shape, geometry):
-        return _fourier_grads(x, w, g, geometry)
-    dx = _scatter(g, w.swapaxes(-1, -2), geometry, x.shape[1:-1])
-    return dx, _correlate(x, g, geometry, w.shape[:-2])
-
-
-def _conv_lax(x: jax.Array, w: jax.Array, geometry: _Geometry) -> jax.Array:
-    stride, padding, dilation = geometry
-    n = len(padding)
-    return lax.conv_general_dilated(
-        x,
-        w,
-        (stride,) * n,
-        [(p, p) for p in padding],
-        rhs_dilation=(dilation,) * n,
-        dimension_numbers=_LAYOUTS[n],
-    )
-
-
-def _conv_transpose_cpu(x: jax.Array, w: jax.Array, geometry: _Geometry) -> jax.Array:
-    return _scatter(x, w, geometry, _scattered(x.shape[1:-1], w.shape[:-2], geometry))
-
-
-def _conv_transpose_cpu_grads(
-    x: jax.Array, w: jax.Array, g: jax.Array, geometry: _Geometry
-) -> _Pair:
-    dw = _correlate(g, x, geometry, w.shape[:-2])
-    return _gather(g, w.swapaxes(-1, -2), geometry), dw.swapaxes(-1, -2)
-
-
-def _conv_transpose_lax(x: jax.Array, w: jax.Array, geometry: _Geometry) -> jax.Array:
-    n = len(geometry.padding)
-    return lax.conv_general_dilated(
-        x,
-        _flip(w),
-        (1,) * n,
-        [(p, p) for p in _flipped(geometry, w.shape[:-2]).padding],
-        lhs_dilation=(geometry.stride,) * n,
-        dimension_numbers=_LAYOUTS[n],
-    )
-
-
-_conv = _differentiable(_conv_cpu, _conv_cpu_grads, _conv_lax)
-_conv_transpose = _differentiable(
-    _conv_transpose_cpu, _conv_transpose_cpu_grads, _conv_transpose_lax
-)
-
-
-# The three maps as matrix products, for the CPU. At stride 1 gather is a scatter with the flipped
-# kernel and the other way round; what has many fewer channels is the one to copy once per tap.
-
-
-def _gather(x: jax.Array, w: jax.Array, geometry: _Geometry) -> jax.Array:
-    if geometry.stride == 1 and _narrow(w.shape[-1], w.shape[-2]):
-        size = _gathered(x.shape[1:-1], w.shape[:-2], geometry)
-        return _scatter(x, _flip(w), _flipped(geometry, w.shape[:-2]), size)
-    patches = _patches(x, w.shape[:-2], geometry)
-    return lax.dot_general(patches, w.reshape(-1, w.shape[-1]), (((x.ndim - 1,), (0,)), ((), ())))
-
-
-def _correlate(
-    x: jax.Array, g: jax.Array, geometry: _Geometry, kernel: tuple[int, ...]
-) -> jax.Array:
-    """Returns the [*K, I, O] gradient of the kernel that gathers g [B, *S', O] from x."""
-    if geometry.stride == 1 and _narrow(g.shape[-1], x.shape[-1]):
-        return _flip(_correlate(g, x, _flipped(geometry, kernel), kernel).swapaxes(-1, -2))
-    patches = _patches(x, kernel, geometry)
-    batch = tuple(range(x.ndim - 1))
-    dw = lax.dot_general(g, patches, ((batch, batch), ((), ())))
-    return jnp.moveaxis(dw.reshape(g.shape[-1], *kernel, x.shape[-1]), 0, -1)
-
-
-def _scatter(x: jax.Array, w: jax.Array, geometry: _Geometry, size: tuple[int, ...]) -> jax.Array:
-    """Returns y [B, *size, O]. Outputs s m + r of each phase r are sums of whole shifted rows."""
-    stride, padding, dilation = geometry
-    *kernel, inputs, outputs = w.shape
-    n = len(kernel)
-    if stride == 1 and not _narrow(outputs, inputs):
-        return _gather(x, _flip(w), _flipped(geometry, tuple(kernel)))
-    w = jnp.moveaxis(w, -2, 0).reshape(inputs, -1)
-    products = lax.dot_general(x, w, (((x.ndim - 1,), (0,)), ((), ())))
-    first = [p // stride for p in padding]
-    rows = [-(-(p + h) // stride) - f for p, h, f in zip(padding, size, first, strict=True)]
-    phases = dict.fromkeys(
-        itertools.product(range(stride), repeat=n),
-        jnp.zeros((x.shape[0], *rows, outputs), x.dtype),
-    )
-    for i, tap in enumerate(itertools.product(*map(range, kernel))):
-        shift, phase = zip(*(divmod(dilation * a, stride) for a in tap), strict=True)
-        edges = [
-            (q - f, m - (q - f) - s, 0)
-            for q, f, m, s in zip(shift, first, rows, x.shape[1:-1], strict=True)
-        ]
-        product = products[..., i * outputs : (i + 1) * outputs]
-        phases[phase] += lax.pad(product, jnp.zeros((), x.dtype), [(0, 0, 0), *edges, (0, 0, 0)])
-    y = jnp.concatenate(list(phases.values()), -1)
-    if stride > 1:
-        y = y.reshape(x.shape[0], *rows, *(stride,) * n, outputs)
-        interleaved = [axis for i in range(n) for axis in (1 + i, 1 + n + i)]
-        y = y.transpose(0, *interleaved, 1 + 2 * n)
-        y = y.reshape(x.shape[0], *(stride * m for m in rows), outputs)
-    for axis, (p, h) in enumerate(zip(padding, size, strict=True), 1):
-        y = lax.slice_in_dim(y, p % stride, p % stride + h, axis=axis)
-    return y
-
-
-def _patches(x: jax.Array, kernel: tuple[int, ...], geometry: _Geometry) -> jax.Array:
-    """Returns [B, *S', taps * I], the inputs under the kernel at each output position."""
-    stride, padding, dilation = geometry
-    outputs = _gathered(x.shape[1:-1], kernel, geometry)
-    x = lax.pad(x, jnp.zeros((), x.dtype), [(0, 0, 0), *((p, p, 0) for p in padding), (0, 0, 0)])
-    taps = []
-    for tap in itertools.product(*map(range, kernel)):
-        patch = x
-        for axis, (a, s) in enumerate(zip(tap, outputs, strict=True), 1):
-            start = dilation * a
-            patch = lax.slice_in_dim(patch, start, start + stride * (s - 1) + 1, stride, axis)
-        taps.append(patch)
-    return jnp.concatenate(taps, -1)
-
-
-def _gathered(
-    size: tuple[int, ...], kernel: tuple[int, ...], geometry: _Geometry
-) -> tuple[int, ...]:
-    stride, padding, dilation = geometry
-    return tuple(
-        (s + 2 * p - dilation * (k - 1) - 1) // stride + 1
-        for s, p, k in zip(size, padding, kernel, strict=True)
-    )
-
-
-def _scattered(
-    size: tuple[int, ...], kernel: tuple[int, ...], geometry: _Geometry
-) -> tuple[int, ...]:
-    stride, padding, dilation = geometry
-    return tuple(
-        (s - 1) * stride - 2 * p + dilation * (k - 1) + 1
-        for s, p, k in zip(size, padding, kernel, strict=True)
-    )
-
-
-def _narrow(few: int, many: int) -> bool:
-    return 4 * few <= many
+    def flipped(self, kernel: _Sizes) -> _Geometry:
+        """At stride 1, a gather with this is a scatter with the flipped kernel and the result."""
+        pads = [self.dilation * (k - 1) - p for k, p in zip(kernel, self.padding, strict=False)]
+        return self._replace(padding=tuple(pads))
 
 
 def _flip(w: jax.Array) -> jax.Array:
     return jnp.flip(w, tuple(range(w.ndim - 2)))
 
 
-def _flipped(geometry: _Geometry, kernel: tuple[int, ...]) -> _Geometry:
-    _, padding, dilation = geometry
-    pads = tuple(dilation * (k - 1) - p for k, p in zip(kernel, padding, strict=True))
-    return geometry._replace(padding=pads)
+# Two differentiable operations. Each chooses by platform inside its value and inside its gradients,
+# so that the choice, which lowering resolves to a single branch, is itself never differentiated.
 
 
-# Stride 1 in Fourier space, for the CPU. By the correlation theorem y = A [(G w) * (D x)], where
-# D and G are the real and imaginary parts of discrete Fourier transforms over all positions and *
-# multiplies [B, I] by [I, O] at each frequency. A circle of S + p positions is enough, the zeros
-# before the first position being the ones after the last. Each pair of conjugate frequencies is
-# kept once, and the product of (a + ib) and (c - id) takes three real products (Gauss):
-# (a + b) c, a (c + d), b (d - c), of which first + third is the real and first - second the
-# imaginary part.
+def _operation(
+    cpu: Callable[..., jax.Array], cpu_grads: Callable[..., _Pair], other: Callable[..., jax.Array]
+) -> Callable[[jax.Array, jax.Array, _Geometry], jax.Array]:
+    @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
+    def operation(x: jax.Array, w: jax.Array, geometry: _Geometry) -> jax.Array:
+        cpu_value, value = (functools.partial(f, geometry=geometry) for f in (cpu, other))
+        return lax.platform_dependent(x, w, cpu=cpu_value, default=value)
+
+    def backward(geometry: _Geometry, inputs: _Pair, g: jax.Array) -> _Pair:
+        def grads(x: jax.Array, w: jax.Array, g: jax.Array) -> _Pair:
+            return jax.vjp(functools.partial(other, geometry=geometry), x, w)[1](g)
+
+        cpu = functools.partial(cpu_grads, geometry=geometry)
+        return lax.platform_dependent(*inputs, g, cpu=cpu, default=grads)
+
+    operation.defvjp(lambda x, w, geometry: (operation(x, w, geometry), (x, w)), backward)
+    return operation
 
 
-class _Transforms(NamedTuple):
-    of_x: np.ndarray  # D [F, S]
-    of_w: np.ndarray  # G [F, K]
-    to_y: np.ndarray  # A [S', F]
+def _conv_cpu(x: jax.Array, w: jax.Array, geometry: _Geometry) -> jax.Array:
+    by = _fourier if _fourier_pays(x.shape, w.shape, geometry) else _gather
+    return by(x, w, geometry)
+
+
+def _conv_cpu_grads(x: jax.Array, w: jax.Array, g: jax.Array, geometry: _Geometry) -> _Pair:
+    if _fourier_pays(x.shape, w.shape, geometry):
+        return _fourier_grads(x, w, g, geometry)
+    dx = _scatter(g, w.mT, geometry, x.shape[1:-1])
+    return dx, _correlate(x, g, geometry, w.shape[:-2])
+
+
+def _transpose_cpu(x: jax.Array, w: jax.Array, geometry: _Geometry) -> jax.Array:
+    axes = zip(x.shape[1:], geometry.padding, w.shape, strict=False)
+    size = tuple((h - 1) * geometry.stride - 2 * p + k for h, p, k in axes)
+    return _scatter(x, w, geometry, size)
+
+
+def _transpose_cpu_grads(x: jax.Array, w: jax.Array, g: jax.Array, geometry: _Geometry) -> _Pair:
+    return _gather(g, w.mT, geometry), _correlate(g, x, geometry, w.shape[:-2]).mT
+
+
+def _lax(x: jax.Array, w: jax.Array, geometry: _Geometry, *, transposed: bool) -> jax.Array:
+    n = len(geometry.padding)
+    strides = (geometry.stride,) * n
+    if transposed:
+        w, geometry = _flip(w), geometry.flipped(w.shape)
+    return lax.conv_general_dilated(
+        x,
+        w,
+        (1,) * n if transposed else strides,
+        [(p, p) for p in geometry.padding],
+        lhs_dilation=strides if transposed else None,
+        rhs_dilation=(geometry.dilation,) * n,
+        dimension_numbers=("NHWC", "HWIO", "NHWC") if n == 2 else ("NHC", "HIO", "NHC"),
+    )
+
+
+_conv = _operation(_conv_cpu, _conv_cpu_grads, functools.partial(_lax, transposed=False))
+_conv_transpose = _operation(
+    _transpose_cpu, _transpose_cpu_grads, functools.partial(_lax, transposed=True)
+)
+
+
+# The three maps as matrix products. At stride 1 each can be done either way round: the side with
+# half the channels or fewer is the one to copy once per tap.
+
+
+def _gather(x: jax.Array, w: jax.Array, geometry: _Geometry) -> jax.Array:
+    if geometry.stride == 1 and 2 * w.shape[-1] <= x.shape[-1]:
+        size = geometry.gathered(x.shape[1:-1], w.shape)
+        return _scatter(x, _flip(w), geometry.flipped(w.shape), size)
+    return jnp.tensordot(_patches(x, w.shape[:-2], geometry), w.reshape(-1, w.shape[-1]), 1)
+
+
+def _scatter(x: jax.Array, w: jax.Array, geometry: _Geometry, size: _Sizes) -> jax.Array:
+    """Returns y [B, *size, O]; each of the s phases of y, y[s m + r], adds up shifted products."""
+    stride, padding, dilation = geometry
+    *kernel, inputs, outputs = w.shape
+    if stride == 1 and 2 * outputs > inputs:
+        return _gather(x, _flip(w), geometry.flipped(w.shape))
+    n, batch, zero = len(kernel), x.shape[0], jnp.zeros((), x.dtype)
+    products = jnp.tensordot(x, jnp.moveaxis(w, -2, 0).reshape(inputs, -1), 1)
+    products = products.reshape(*x.shape[:-1], -1, outputs)
+    first = [p // stride for p in padding]  # positions s m + r - p, of which m >= first are in y
+    rows = [-(-(p + h) // stride) - f for p, h, f in zip(padding, size, first, strict=True)]
+    phases: dict[tuple[int, ...], jax.Array] = dict.fromkeys(
+        itertools.product(range(stride), repeat=n), jnp.zeros((batch, *rows, outputs), x.dtype)
+    )
+    for i, tap in enumerate(itertools.product(*map(range, kernel))):
+        shift, phase = zip(*(divmod(dilation * a, stride) for a in tap), strict=True)
+        axes = zip(shift, first, rows, x.shape[1:], strict=False)
+        edges = [(q - f, m - h - (q - f), 0) for q, f, m, h in axes]
+        phases[phase] += lax.pad(products[..., i, :], zero, [(0, 0, 0), *edges, (0, 0, 0)])
+    y = jnp.concatenate(list(phases.values()), -1).reshape(batch, *rows, *(stride,) * n, outputs)
+    y = y.transpose(0, *(axis for i in range(n) for axis in (1 + i, 1 + n + i)), 1 + 2 * n)
+    y = y.reshape(batch, *(stride * m for m in rows), outputs)
+    starts = [p % stride for p in padding]
+    stops = [start + h for start, h in zip(starts, size, strict=True)]
+    return lax.slice(y, (0, *starts, 0), (batch, *stops, outputs))
+
+
+def _correlate(x: jax.Array, g: jax.Array, geometry: _Geometry, kernel: _Sizes) -> jax.Array:
+    """Returns the [*K, I, O] gradient of the kernel, where x is [B, *S, I] and g [B, *S', O]."""
+    if geometry.stride == 1 and 2 * g.shape[-1] <= x.shape[-1]:
+        return _flip(_correlate(g, x, geometry.flipped(kernel), kernel).mT)
+    patches = _patches(x, kernel, geometry)
+    positions = tuple(range(x.ndim - 1))
+    if patches.shape[-1] < g.shape[-1]:  # the first factor gets transposed: let it be the smaller
+        dw = jnp.tensordot(patches, g, (positions, positions))
+        return dw.reshape(*kernel, x.shape[-1], g.shape[-1])
+    dw = jnp.tensordot(g, patches, (positions, positions))
+    return jnp.moveaxis(dw.reshape(g.shape[-1], *kernel, x.shape[-1]), 0, -1)
+
+
+def _patches(x: jax.Array, kernel: _Sizes, geometry: _Geometry) -> jax.Array:
+    """Returns [B, *S', taps * I], the inputs under the kernel at each output position."""
+    stride, padding, dilation = geometry
+    batch, *size, channels = x.shape
+    outputs = geometry.gathered(tuple(size), kernel)
+    x = lax.pad(x, jnp.zeros((), x.dtype), [(0, 0, 0), *((p, p, 0) for p in padding), (0, 0, 0)])
+    taps = []
+    for tap in itertools.product(*map(range, kernel)):
+        starts = [dilation * a for a in tap]
+        stops = [i + stride * (m - 1) + 1 for i, m in zip(starts, outputs, strict=True)]
+        steps = (1, *(stride for _ in tap), 1)
+        taps.append(lax.slice(x, (0, *starts, 0), (batch, *stops, channels), steps))
+    return jnp.concatenate(taps, -1)
+
+
+# Stride 1 in Fourier space. By the correlation theorem y = A [(G w) * (D x)], where * multiplies
+# [B, I] by [I, O] at each frequency. A circle of S + p positions is enough, as the zeros before the
+# first position are also those after the last. Of conjugate frequencies one is kept, and a product
+# (a + ib) (c - id) takes three real ones (Gauss): (a + b) c, a (c + d) and b (d - c), whose first
+# and third add up to the real part, and whose first less the second is the imaginary part.
 
 
 @functools.lru_cache
 def _transforms(
-    size: tuple[int, ...], kernel: tuple[int, ...], padding: tuple[int, ...]
-) -> _Transforms:
-    circle = [s + p for s, p in zip(size, padding, strict=True)]
-    frequencies, selves = [], []
-    for f in np.ndindex(*circle):
-        conjugate = tuple(-a % c for a, c in zip(f, circle, strict=True))
-        if f <= conjugate:
-            frequencies.append(f)
-            selves.append(f == conjugate)  # a real one
-    real, pair = np.array(selves), ~np.array(selves)
+    size: _Sizes, kernel: _Sizes, padding: _Sizes, dtype: np.dtype
+) -> tuple[np.ndarray, ...]:
+    """Returns D [F, S], G [F, K] and A [S', F], spatial axes flattened."""
+    circle = np.add(size, padding)
+    every = np.stack(list(np.ndindex(*circle)))
+    order = np.ravel_multi_index(tuple(every.T), circle)
+    conjugate = np.ravel_multi_index(tuple((-every % circle).T), circle)
+    frequencies, real = every[order <= conjugate], (order == conjugate)[order <= conjugate]
 
-    def waves(shape: tuple[int, ...], start: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
-        positions = np.array(list(np.ndindex(*shape))) + start
-        angle = 2 * np.pi * (np.array(frequencies) / circle) @ positions.T
+    def waves(shape: _Sizes, start: np.ndarray | int = 0) -> tuple[np.ndarray, np.ndarray]:
+        positions = np.stack(list(np.ndindex(*shape))) + start
+        angle = 2 * np.pi * (frequencies / circle) @ positions.T
         return np.cos(angle), np.sin(angle)
 
-    zero = (0,) * len(size)
-    a, b = waves(size, zero)  # x's transform is a - ib
-    c, d = waves(kernel, zero)
-    outputs = _gathered(size, kernel, _Geometry(1, padding))
-    cos, sin = waves(outputs, tuple(-p for p in padding))
-    cos, sin = (np.where(real, 1, 2)[:, None] / math.prod(circle) * wave for wave in (cos, sin))
-    return _Transforms(
-        np.concatenate([a[real], (a - b)[pair], a[pair], -b[pair]]),
-        np.concatenate([c[real], c[pair], (c - d)[pair], (-d - c)[pair]]),
-        np.concatenate([cos[real], (cos - sin)[pair], sin[pair], cos[pair]]).T,
-    )
+    def rows(of_real: np.ndarray, *of_pairs: np.ndarray) -> np.ndarray:
+        return np.concatenate([of_real[real], *(part[~real] for part in of_pairs)])
+
+    outputs = _Geometry(1, padding, 1).gathered(size, kernel)
+    (a, b), (c, d), (cos, sin) = waves(size), waves(kernel), waves(outputs, -np.array(padding))
+    twice = np.where(real, 1, 2)[:, None] / len(every)
+    of_x, of_w = rows(a, a - b, a, -b), rows(c, c, c - d, -d - c)
+    to_y = rows(*(twice * part for part in (cos, cos - sin, sin, cos))).T
+    return of_x.astype(dtype), of_w.astype(dtype), to_y.astype(dtype)
 
 
-def _fourier_pays(x: tuple[int, ...], w: tuple[int, ...], geometry: _Geometry) -> bool:
-    """Whether a gather of `x` and `w`, given by shape, takes 1.5 times fewer products this way."""
-    stride, padding, dilation = geometry
-    (batch, *size, inputs), (*kernel, _, outputs) = x, w
-    if stride != 1 or dilation != 1 or min(padding) < 0:
+def _fourier_pays(x: _Sizes, w: _Sizes, geometry: _Geometry) -> bool:
+    """Whether it takes 1.5 times fewer multiplications, given the shapes of x and w."""
+    if geometry.stride != 1 or geometry.dilation != 1 or min(geometry.padding) < 0:
         return False
-    s, k = math.prod(size), math.prod(kernel)
-    positions = math.prod(_gathered(tuple(size), tuple(kernel), geometry))
-    frequencies = 1.5 * math.prod(s + p for s, p in zip(size, padding, strict=True))
-    channels = inputs * outputs
-    products = batch * (channels + s * inputs + positions * outputs) + k * channels
-    return batch * positions * k * channels > 1.5 * frequencies * products
+    size, kernel, channels = math.prod(x[1:-1]), math.prod(w[:-2]), w[-2] * w[-1]
+    outputs = math.prod(geometry.gathered(x[1:-1], w))
+    frequencies = 1.5 * math.prod(np.add(x[1:-1], geometry.padding).tolist())
+    per_image = channels + size * w[-2] + outputs * w[-1] + kernel * channels / max(x[0], 1)
+    return outputs * kernel * channels > 1.5 * frequencies * per_image
 
 
 def _fourier(x: jax.Array, w: jax.Array, geometry: _Geometry) -> jax.Array:
-    kernel = w.shape[:-2]
-    transforms = _transforms(x.shape[1:-1], kernel, geometry.padding)
-    xf = _transform(transforms.of_x, _positions_first(x))
-    wf = _transform(transforms.of_w, w.reshape(-1, *w.shape[-2:]))
-    y = _transform(transforms.to_y, _multiply(xf, wf, 2, 1))
-    return _batch_first(y, _gathered(x.shape[1:-1], kernel, geometry))
+    of_x, of_w, to_y = _transforms(x.shape[1:-1], w.shape[:-2], geometry.padding, x.dtype)
+    xf = jnp.tensordot(of_x, _positions_first(x), 1)
+    wf = jnp.tensordot(of_w, w.reshape(-1, *w.shape[-2:]), 1)
+    y = jnp.tensordot(to_y, jnp.einsum("fbi,fio->fbo", xf, wf), 1)
+    return _batch_first(y, geometry.gathered(x.shape[1:-1], w.shape))
 
 
-def _fourier_grads(
-    x: jax.Array, w: jax.Array, g: jax.Array, geometry: _Geometry
-) -> tuple[jax.Array, jax.Array]:
-    """Returns the gradients of x and w; the compiler shares xf and wf with `_fourier`."""
-    transforms = _transforms(x.shape[1:-1], w.shape[:-2], geometry.padding)
-    xf = _transform(transforms.of_x, _positions_first(x))
-    wf = _transform(transforms.of_w, w.reshape(-1, *w.shape[-2:]))
-    gf = _transform(transforms.to_y.T, _positions_first(g))
-    dx = _transform(transforms.of_x.T, _multiply(gf, wf, 2, 2))
-    dw = _transform(transforms.of_w.T, _multiply(xf, gf, 1, 1))
+def _fourier_grads(x: jax.Array, w: jax.Array, g: jax.Array, geometry: _Geometry) -> _Pair:
+    of_x, of_w, to_y = _transforms(x.shape[1:-1], w.shape[:-2], geometry.padding, x.dtype)
+    xf = jnp.tensordot(of_x, _positions_first(x), 1)
+    wf = jnp.tensordot(of_w, w.reshape(-1, *w.shape[-2:]), 1)
+    gf = jnp.tensordot(to_y.T, _positions_first(g), 1)
+    dx = jnp.tensordot(of_x.T, jnp.einsum("fbo,fio->fbi", gf, wf), 1)
+    dw = jnp.tensordot(of_w.T, jnp.einsum("fbi,fbo->fio", xf, gf), 1)
     return _batch_first(dx, x.shape[1:-1]), dw.reshape(w.shape)
-
-
-def _transform(matrix: np.ndarray, x: jax.Array) -> jax.Array:
-    return lax.dot_general(jnp.asarray(matrix, x.dtype), x, (((1,), (0,)), ((), ())))
-
-
-def _multiply(a: jax.Array, b: jax.Array, of_a: int, of_b: int) -> jax.Array:
-    """Returns the matrix product at each frequency, over axis `of_a` of a and `of_b` of b."""
-    return lax.dot_general(a, b, (((of_a,), (of_b,)), ((0,), (0,))))
 
 
 def _positions_first(x: jax.Array) -> jax.Array:
     return jnp.moveaxis(x.reshape(x.shape[0], -1, x.shape[-1]), 1, 0)
 
 
-def _batch_first(x: jax.Array, size: tuple[int, ...]) -> jax.Array:
+def _batch_first(x: jax.Array, size: _Sizes) -> jax.Array:
     return jnp.moveaxis(x, 0, 1).reshape(x.shape[1], *size, x.shape[-1])

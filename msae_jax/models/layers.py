@@ -131,16 +131,17 @@ class BatchNorm(nn.Module):
         count = self.variable("batch_stats", "count", jnp.zeros, (), jnp.int32)
         mean, var = mean_.value, var_.value
         if train:
-            axes = tuple(range(x.ndim - 1))
-            n = math.prod(x.shape[:-1])
+            rows = x.reshape(-1, channels)  # XLA's CPU sums one leading axis faster than three
+            n = len(rows)
             if n < 2:
                 raise InputError(
                     f"batch norm needs 2 values per channel or more to train, got {list(x.shape)}."
                 )
-            mean = x.mean(axes)
-            var = jnp.square(x - mean).mean(axes)
+            mean = rows.mean(axis=0)
+            var = jnp.square(rows - mean).mean(axis=0)
             if not self.is_initializing():
                 mean_.value += self.momentum * (mean - mean_.value)
                 var_.value += self.momentum * (var * (n / (n - 1)) - var_.value)
                 count.value += 1
-        return (x - mean) * (scale * jax.lax.rsqrt(var + self.epsilon)) + bias
+        rows = (x.reshape(-1, channels) - mean) * (scale * jax.lax.rsqrt(var + self.epsilon))
+        return (rows + bias).reshape(x.shape)

@@ -9,12 +9,13 @@ import json
 import math
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from msae_jax import checkpoint, config, data, train
@@ -54,6 +55,7 @@ def fit(
     resume: bool = False,
     data_dir: str | Path | None = None,
     orders: np.ndarray | None = None,
+    init: Mapping[str, Any] | None = None,
     on_epoch: OnEpoch | None = None,
 ) -> Run:
     """Trains one seed.
@@ -66,6 +68,7 @@ def fit(
         the end are, bit for bit, those of a run that was never interrupted.
       data_dir: a folder of IDX files, see `msae_jax.data.load`.
       orders: the order of the samples in each epoch, int `[epochs, n]`, instead of the seed's.
+      init: the variables to start from, float32, instead of the seed's.
       on_epoch: called with each epoch's metrics.
 
     Raises:
@@ -81,6 +84,8 @@ def fit(
     _check_data(settings, dataset.train.x, orders)
     task = train.make_task(settings, dataset)
     state = train.init_state(task, settings.seed, dataset.sample_shape)
+    if init is not None:
+        state = _start_from(state, init)
     history: History = []
     messages: list[str] = []
     writer = None
@@ -107,6 +112,18 @@ def fit(
         if writer is not None:
             writer.close()
     return Run(settings, task.model, state, history, messages)
+
+
+def _start_from(state: train.TrainState, init: Mapping[str, Any]) -> train.TrainState:
+    """Returns the state with the variables given."""
+    shapes = [jax.tree.map(np.shape, dict(tree)) for tree in (state.variables, init)]
+    if shapes[0] != shapes[1]:
+        raise InputError(f"init must be like the model's variables, {shapes[0]}; got {shapes[1]}.")
+    params, stats = (
+        jax.tree.map(lambda a: jnp.array(a, copy=True), init.get(name, {}))  # steps donate them
+        for name in ("params", "batch_stats")
+    )
+    return state.replace(params=params, batch_stats=stats)
 
 
 def _epoch(

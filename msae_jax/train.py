@@ -8,9 +8,9 @@ step's number samples latents. Nothing else is random, so that a state alone say
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+import chex
 import flax.linen as nn
 import flax.struct
 import jax
@@ -41,8 +41,8 @@ class TrainState(flax.struct.PyTreeNode):
     """
 
     step: jax.Array
-    params: Mapping[str, Any]
-    batch_stats: Mapping[str, Any]
+    params: chex.ArrayTree
+    batch_stats: chex.ArrayTree
     opt_state: optax.OptState
     order_key: jax.Array
     noise_key: jax.Array

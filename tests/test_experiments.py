@@ -4,10 +4,10 @@ import json
 from pathlib import Path
 
 import pytest
-from msae_jax.experiments import sines
 
 from msae_jax import experiments
 from msae_jax.errors import InputError
+from msae_jax.experiments import sines
 
 
 def test_every_study_can_be_found() -> None:

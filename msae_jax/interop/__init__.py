@@ -1,10 +1,14 @@
-"""The bridge to PyTorch: files of tensors, without PyTorch.
+"""The bridge to PyTorch: files of tensors, without PyTorch; models from and to them; verification.
 
 `read_tensors` and `write_tensors` take dotted keys and NumPy arrays from and to `.pth`, `.pt`,
-`.ckpt` and `.safetensors` files.
+`.ckpt` and `.safetensors` files; `load_torch` and `save_torch` models. `verify` alone makes use of
+PyTorch, where it is installed.
 """
 
 from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
 
 from msae_jax.interop.pth import read_pth, write_pth
 from msae_jax.interop.tensor_files import (
@@ -14,11 +18,25 @@ from msae_jax.interop.tensor_files import (
     write_tensors,
 )
 
+if TYPE_CHECKING:
+    from msae_jax.interop.convert import load_torch as load_torch
+    from msae_jax.interop.convert import save_torch as save_torch
+
+_LAZY = ("load_torch", "save_torch")  # import JAX
+
 __all__ = [
+    "load_torch",
     "read_pth",
     "read_safetensors",
     "read_tensors",
+    "save_torch",
     "write_pth",
     "write_safetensors",
     "write_tensors",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module("msae_jax.interop.convert"), name)

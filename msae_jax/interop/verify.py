@@ -1,0 +1,201 @@
+"""Verifies that a file of PyTorch weights computes in JAX what it computes in PyTorch."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import jax
+import numpy as np
+
+from msae_jax import checkpoint, data, environment, inference, models
+from msae_jax.config import ModelConfig
+from msae_jax.data.dataset import take
+from msae_jax.errors import InputError
+from msae_jax.interop import mapping, tensor_files
+from msae_jax.interop.certificate import Certificate, Check, compare
+from msae_jax.interop.convert import load_torch, state_dict
+from msae_jax.interop.trace import Problem, latent_noise, trace
+from msae_jax.interop.writing import replacing
+from msae_jax.weights import Weights, load_weights
+
+if TYPE_CHECKING:
+    import torch
+
+STEPS = 10
+BATCH = 8  # small: the difference between biased and unbiased variance is 1/n
+CANDIDATES = 16
+
+# SHA-256 of a published state dict (`checkpoint.digest`) -> data set and test MSE, each of them in
+# the published project's own results file.
+RECORDED = {
+    "048405baeaf1377fe60d66ade2764b39a80638b8639408d40c180ef4ac847ee6":  # msae.pth
+        ("sines", 0.0034824131056666375),
+    "fddaf1c02c3a7e699f527036f96b19a3c6e04f8ba9cd977f783df46900055fca":  # baseae.pth
+        ("sines", 0.004252883847802877),
+}  # fmt: skip
+
+
+def verify(
+    path: str | Path,
+    model: str | ModelConfig | None = None,
+    *,
+    data_name: str | None = None,
+    data_dir: str | Path | None = None,
+    reference: torch.nn.Module | None = None,
+    out: Path | None = None,
+    overwrite: bool = False,
+) -> Certificate:
+    """Returns the certificate of a `.pth` or `.safetensors` file.
+
+    Without PyTorch: keys, shapes, parameter count, the round trip, and the recorded figure of a
+    published file. With it also outputs, layers, loss, gradients and ten steps of training.
+
+    Args:
+      model: where keys and shapes do not tell.
+      data_name: the data set to compute with; by default the model's own where it needs no
+        download, else `digits` where it fits, else uniform noise.
+      reference: the PyTorch module of a model of your own; see `torch_trace.trace`.
+      out: where to write the certificate as JSON, whole or not at all.
+
+    Raises:
+      InputError: the file cannot be read or does not fit; the data do not fit the model; `out`
+        exists and `overwrite` is False.
+    """
+    if out is not None and out.exists() and not overwrite:
+        raise InputError(f"{out} exists: choose another --json, or --overwrite to replace it.")
+    certificate = _verify(path, model, data_name, data_dir, reference)
+    if out is not None:
+        with replacing(out, overwrite) as temporary:
+            temporary.write_text(json.dumps(certificate.to_dict(), indent=2) + "\n")
+    return certificate
+
+
+def _verify(
+    path: str | Path,
+    model: str | ModelConfig | None,
+    data_name: str | None,
+    data_dir: str | Path | None,
+    reference: torch.nn.Module | None,
+) -> Certificate:
+    tensors = tensor_files.read_tensors(path)
+    stored = load_torch(path, model)
+    weights = load_weights(path, model=model)
+    name = weights.config.model.name
+    subject = {
+        "file": str(path),
+        "sha256": hashlib.sha256(Path(path).read_bytes()).hexdigest(),
+        "model": name,
+        "sizes": dict(weights.config.model.options),
+        "parameters": sum(a.size for a in jax.tree.leaves(weights.variables["params"])),
+    }
+    conditions: dict[str, Any] = {
+        **environment.describe(),
+        "precision": "float32, matmul precision highest",
+    }
+    facts = {
+        "keys and shapes": (True, f"all {len(tensors)} fit, none missing, unexpected or doubled"),
+        "parameter count": _count(weights, subject["parameters"]),
+        "round trip": _round_trip(stored, tensors),
+    }
+    figure = RECORDED.get(checkpoint.digest(tensors))
+    if figure is not None:
+        facts["recorded figure"] = _recorded(weights, *figure)
+    if importlib.util.find_spec("torch") is None:
+        conditions["PyTorch"] = "not installed: outputs, gradients and training are not verified"
+        return Certificate(subject, conditions, facts)
+
+    import torch
+
+    from msae_jax.interop import torch_models
+
+    source, pool = samples(weights, data_name, data_dir)
+    module = torch_models.build(name, weights.model) if reference is None else reference
+    checks, batch = against_torch(weights, pool, module)
+    conditions["PyTorch"] = f"{torch.__version__}, CPU"
+    conditions["data"] = f"{source}, batches of {BATCH}, the first of them number {batch}"
+    return Certificate(subject, conditions, facts, checks)
+
+
+def against_torch(
+    weights: Weights, pool: np.ndarray, module: torch.nn.Module
+) -> tuple[list[Check], int]:
+    """Compares the model with its PyTorch module, which must take and get its weights.
+
+    Gradients jump where the input of a ReLU is zero. The first batch, on which they are compared,
+    is the one of the pool's first `CANDIDATES` whose layers' outputs stay furthest from zero.
+
+    Args:
+      pool: samples `[N, ...]`, N at least `STEPS * BATCH`.
+
+    Returns:
+      The checks, and the number of that batch.
+    """
+    import torch
+
+    from msae_jax.interop import torch_trace
+
+    layout = models.find_layout(weights.config.model.name)
+    entries = mapping.table(layout, weights.model)
+    batches = pool[: len(pool) // BATCH * BATCH].reshape(-1, BATCH, *weights.model.sample_shape)
+    noise = latent_noise(weights, STEPS, BATCH)
+    problem = Problem(
+        weights, layout.layers(weights.model), entries, batches[:CANDIDATES], noise, (1, STEPS)
+    )
+    first = torch_trace.furthest_from_zero(module, problem)
+    order = [first, *(i for i in range(len(batches)) if i != first)][:STEPS]
+    problem = problem._replace(batches=batches[order])
+    exact = torch_trace.trace(module, problem, torch.float64)
+    single = torch_trace.trace(module, problem, torch.float32)
+    rate = weights.config.optimizer.learning_rate
+    return compare(trace(problem), single, exact, rate), first
+
+
+def samples(
+    weights: Weights, data_name: str | None = None, data_dir: str | Path | None = None
+) -> tuple[str, np.ndarray]:
+    """Returns the name of the data and float32 samples `[N, ...]` for the model.
+
+    Raises:
+      InputError: the data set given does not fit the model, or is too small.
+    """
+    shape, count = weights.model.sample_shape, CANDIDATES * BATCH
+    own = weights.config.data
+    for name in [data_name] if data_name else [own if own == "sines" else "digits", "digits"]:
+        x = take(data.load(name, data_dir=data_dir).train.x, np.arange(count))
+        if x[0].size == int(np.prod(shape)):
+            x = x.astype(np.float32) / np.float32(255) if x.dtype == np.uint8 else x
+            return str(name), x.reshape(count, *shape)
+        if data_name:
+            raise InputError(
+                f"the model reads samples of shape {list(shape)}, {name} has {list(x.shape[1:])}."
+            )
+    return "uniform noise", np.random.default_rng(0).random((count, *shape), np.float32)
+
+
+def _count(weights: Weights, got: int) -> tuple[bool, str]:
+    expected = models.parameter_count(weights.model)
+    return got == expected, f"{got:,} in the file, {expected:,} in the model"
+
+
+def _round_trip(stored: Weights, tensors: dict[str, np.ndarray]) -> tuple[bool, str]:
+    """Whether PyTorch -> Flax -> PyTorch gives the same bits; says whether in the same order."""
+    back = state_dict(stored)
+    same = back.keys() == tensors.keys() and all(
+        (a.dtype, a.shape, a.tobytes()) == (b.dtype, b.shape, b.tobytes())
+        for a, b in ((back[key], tensors[key]) for key in tensors)
+    )
+    order = "in order" if list(back) == list(tensors) else "in PyTorch's order, not the file's"
+    return same, f"PyTorch -> Flax -> PyTorch {'is' if same else 'IS NOT'} bit-identical, {order}"
+
+
+def _recorded(weights: Weights, name: str, published: float) -> tuple[bool, str]:
+    """Whether the published test MSE comes out, within 1e-6 relative."""
+    dataset = data.load(name)
+    x = dataset.test.x
+    mse = inference.evaluate(weights.model, weights.variables, x, weights.config.objective)["mse"]
+    off = abs(mse / published - 1)
+    return off <= 1e-6, f"test MSE on {name} {mse:.10g}, published {published:.10g}, {off:.1e} off"

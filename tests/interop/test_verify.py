@@ -1,0 +1,257 @@
+"""Certificates: that agreement is found, and that each kind of broken mapping is."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+import flax.linen as nn
+import jax
+import numpy as np
+import pytest
+
+from msae_jax import models
+from msae_jax.config import ModelConfig
+from msae_jax.data import Dataset
+from msae_jax.errors import InputError
+from msae_jax.interop import load_torch, mapping, save_torch, write_tensors
+from msae_jax.interop import verify as v
+from msae_jax.models import conv, vae
+from msae_jax.models.layers import BatchNorm, Linear
+from msae_jax.models.layout import Layer, Layout
+from msae_jax.models.output import Output, finish
+
+torch = pytest.importorskip("torch", reason="PyTorch is not installed (the torch extra)")
+
+from msae_jax.interop import torch_models  # noqa: E402
+
+# Small enough to compile quickly; square where a transposition would else be seen by its shape.
+SIZES = {
+    "msae": {"channels": [4, 6], "hidden": 12, "latent_dim": 9},
+    "baseline": {"hidden": [128], "latent_dim": 128},
+    "msae-mlp": {"small_hidden": 16, "large_hidden": 20, "latent_dim": 12},
+    "baseline-mlp": {"hidden": [20], "latent_dim": 8},
+    "superres": {"channels": [4, 6], "decoder_channels": [5, 3], "hidden": 16, "latent_dim": 8},
+    "conv": {"channels": [4, 6, 8], "latent_dim": 8},
+    "stacked": {"hidden": [32, 16], "latent_dim": 8},
+    "vae3": {"hidden": [24], "latent_dim": 6},
+    "vae5": {"hidden": [24, 16], "latent_dim": 6},
+    "ae5": {"hidden": [24, 16], "latent_dim": 6},
+}
+
+
+def saved(name: str, folder: Path, seed: int = 0) -> Path:
+    """A file as PyTorch saves it, of a model that has trained a little, so that nothing is 0 or 1
+    that later is not."""
+    torch.manual_seed(seed)
+    model = models.build(ModelConfig(name, SIZES[name]))
+    module = torch_models.build(name, model)
+    image = len(model.sample_shape) == 3
+    shape = (1, *model.sample_shape[:2]) if image else model.sample_shape
+    optimizer = torch.optim.Adam(module.parameters())
+    for _ in range(3):
+        x = torch.rand(16, *shape)
+        optimizer.zero_grad()
+        torch.nn.functional.mse_loss(module(x).recon, x).backward()
+        optimizer.step()
+    torch.save(module.state_dict(), folder / f"{name}.pth")
+    return folder / f"{name}.pth"
+
+
+@pytest.mark.parametrize("name", SIZES)
+def test_our_modules_have_the_published_keys(name: str, published) -> None:
+    state = torch_models.build(name, models.build(ModelConfig(name))).state_dict()
+    assert [(k, tuple(t.shape)) for k, t in state.items()] == list(published[name].items())
+
+
+@pytest.mark.parametrize("name", SIZES)
+def test_pytorch_computes_the_same_after_a_round_trip(name: str, tmp_path: Path) -> None:
+    """PyTorch -> JAX -> .pth -> PyTorch, published sizes: outputs equal, bit for bit."""
+    model = models.build(ModelConfig(name))
+    module, again = torch_models.build(name, model), torch_models.build(name, model)
+    image = len(model.sample_shape) == 3
+    x = torch.rand(4, *((1, *model.sample_shape[:2]) if image else model.sample_shape))
+    module.train()(x)  # moves the running statistics
+    torch.save(module.state_dict(), tmp_path / "a.pth")
+    save_torch(tmp_path / "b.pth", load_torch(tmp_path / "a.pth"))
+    state = torch.load(tmp_path / "b.pth", weights_only=True)
+    again.load_state_dict(state, strict=True)
+    before = module.state_dict()
+    assert list(state) == list(before)
+    assert [t.dtype for t in state.values()] == [t.dtype for t in before.values()]
+    with torch.no_grad():
+        for a, b in zip(module.eval()(x), again.eval()(x), strict=True):
+            assert a is b or torch.equal(a, b)
+
+
+@pytest.mark.parametrize("name", SIZES)
+def test_every_model_is_verified(name: str, tmp_path: Path) -> None:
+    certificate = v.verify(saved(name, tmp_path), name)
+    assert certificate.passed, str(certificate)
+    assert certificate.first_divergence is None
+    worst: dict[str, float] = {}
+    for check in certificate.checks:
+        worst[check.part] = max(worst.get(check.part, 0.0), check.error)
+    assert worst["outputs"] <= 1e-5
+    assert worst["batch statistics after 1 step" if name == "conv" else "outputs"] <= 1e-5
+    layers = {c.name for c in certificate.checks if c.part == "layers, evaluation"}
+    layout = models.find_layout(name).layers(models.build(ModelConfig(name, SIZES[name])))
+    assert layers == {f"{side} of {la.torch}" for la in layout for side in ("input", "output")}
+    parameters = torch.load(tmp_path / f"{name}.pth", weights_only=True)
+    learned = {k for k in parameters if "running" not in k and "num_batches" not in k}
+    assert {c.name for c in certificate.checks if c.part == "gradients"} == learned
+    for part in ("parameters", "first moments", "second moments"):
+        for steps in ("1 step", "10 steps"):
+            found = {c.name for c in certificate.checks if c.part == f"{part} after {steps}"}
+            assert found == learned
+
+
+def failing(path: Path, name: str) -> tuple[str | None, set[str]]:
+    certificate = v.verify(path, name)
+    assert not certificate.passed
+    assert "NOT VERIFIED" in str(certificate)
+    parts = {check.part for check in certificate.checks if not check.passed}
+    return certificate.first_divergence, parts
+
+
+def test_a_transposed_square_kernel_is_caught(tmp_path: Path, monkeypatch) -> None:
+    path = saved("baseline", tmp_path)
+    monkeypatch.setattr(mapping, "_axes", lambda layer, ndim: tuple(range(ndim)))
+    first, parts = failing(path, "baseline")
+    assert first == "output of encoder.0 (layers, evaluation)"
+    assert {"outputs", "loss", "gradients"} <= parts
+
+
+def test_a_flipped_transposed_convolution_is_caught(tmp_path: Path, monkeypatch) -> None:
+    path = saved("superres", tmp_path)
+    to_flax, to_torch = mapping.Entry.to_flax, mapping.Entry.to_torch
+
+    def flip(entry: mapping.Entry, array: np.ndarray) -> np.ndarray:
+        return array[::-1, ::-1] if entry.path[1:] == ("up_1", "kernel") else array
+
+    monkeypatch.setattr(mapping.Entry, "to_flax", lambda e, a: flip(e, to_flax(e, a)).copy())
+    monkeypatch.setattr(mapping.Entry, "to_torch", lambda e, a: to_torch(e, flip(e, a)))
+    assert failing(path, "superres")[0] == "output of decoder.7 (layers, evaluation)"
+
+
+def test_a_wrong_flatten_order_is_caught(tmp_path: Path, monkeypatch) -> None:
+    """Both sides of the latent: what the encoder flattens, and what the decoder starts from."""
+    path = saved("superres", tmp_path)
+    layers = conv.SUPERRES.layers
+    for field, first in (
+        ("flatten_in", "input of encoder.5"),
+        ("flatten_out", "input of decoder.5"),
+    ):
+        broken = Layout(
+            lambda m, field=field: tuple(la._replace(**{field: None}) for la in layers(m)),
+            conv.SUPERRES.sizes,
+        )
+        monkeypatch.setitem(models._LAYOUTS, "superres", broken)
+        assert failing(path, "superres")[0] == f"{first} (layers, evaluation)"
+
+
+class BiasedVariance(BatchNorm):
+    """Tracks the biased variance, as `flax.linen.BatchNorm` does."""
+
+    @nn.compact
+    def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
+        old = self.get_variable("batch_stats", "var")
+        y = super().__call__(x, train=train)
+        if train and not self.is_initializing():
+            n = x.size // x.shape[-1]
+            kept = (1 - self.momentum) * old
+            new = kept + (self.get_variable("batch_stats", "var") - kept) * ((n - 1) / n)
+            self.put_variable("batch_stats", "var", new)
+        return y
+
+
+@pytest.mark.parametrize(
+    ("norm", "parts"),
+    [
+        (BiasedVariance, {"batch statistics after 1 step, relative"}),
+        (partial(BatchNorm, epsilon=1e-6), {"layers, training", "gradients"}),
+        (partial(BatchNorm, momentum=0.11), {"batch statistics after 1 step"}),
+    ],
+    ids=["biased variance", "eps 1e-6", "momentum 0.11"],
+)
+def test_a_wrong_batch_norm_is_caught(norm, parts: set[str], tmp_path: Path, monkeypatch) -> None:
+    path = saved("conv", tmp_path)
+    monkeypatch.setattr(conv, "BatchNorm", norm)
+    assert parts <= failing(path, "conv")[1]
+
+
+def test_swapped_heads_are_caught(tmp_path: Path, monkeypatch) -> None:
+    path = saved("vae5", tmp_path)
+    swapped = vae._layout("fc_logvar", "fc_mu", 0)
+    monkeypatch.setitem(models._LAYOUTS, "vae5", vae.VAE5._replace(layers=swapped.layers))
+    # The heads have one shape: that the two layers' own outputs agree hides nothing.
+    assert "outputs" in failing(path, "vae5")[1]
+
+
+class Own(nn.Module):
+    """A user's own model, with its layout."""
+
+    latent_dim: int = 4
+    sample_shape = (10,)
+    torch_layout = Layout(lambda model: (Layer("down", "down"), Layer("up", "up")))
+
+    def setup(self) -> None:
+        self.down, self.up = Linear(self.latent_dim), Linear(10)
+
+    def encode(self, x: jax.Array) -> jax.Array:
+        return self.down(x)
+
+    def decode(self, z: jax.Array) -> jax.Array:
+        return self.up(z)
+
+    def __call__(
+        self, x: jax.Array, *, key: jax.Array | None = None, train: bool = False
+    ) -> Output:
+        z = self.encode(x)
+        return finish(x, z, self.decode(z), "identity")
+
+
+class OwnTorch(torch.nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.down, self.up = torch.nn.Linear(10, 4), torch.nn.Linear(4, 10)
+
+    def forward(self, x, eps=None):
+        z = self.down(x)
+        return torch_models.Result(self.up(z), z)
+
+
+def test_a_users_model_is_verified_against_a_users_module(tmp_path: Path) -> None:
+    module = OwnTorch()
+    torch.save(module.state_dict(), tmp_path / "own.pth")
+    models.register("own", Own, Own.torch_layout)
+    try:
+        certificate = v.verify(tmp_path / "own.pth", "own", reference=OwnTorch())
+        assert certificate.passed, str(certificate)
+        assert certificate.conditions["data"].startswith("uniform noise")
+        with pytest.raises(InputError, match="no PyTorch reference module"):
+            v.verify(tmp_path / "own.pth", "own")
+    finally:
+        del models._MODELS["own"], models._LAYOUTS["own"]
+
+
+def test_data_that_do_not_fit_are_refused(tmp_path: Path, signals: Dataset) -> None:
+    with pytest.raises(InputError, match=r"reads samples of shape \[784\], sines has \[128\]"):
+        v.verify(saved("stacked", tmp_path), "stacked", data_name="sines")
+
+
+def test_published_files_are_verified(reference) -> None:
+    for file in ("msae.pth", "baseae.pth"):
+        certificate = v.verify(reference(file))
+        assert certificate.passed, str(certificate)
+        assert certificate.facts["recorded figure"][0]
+
+
+def test_a_file_beyond_float32_is_verified_in_float32(tmp_path: Path) -> None:
+    path = saved("baseline", tmp_path)
+    state = torch.load(path, weights_only=True)
+    torch.save({k: t.double() for k, t in state.items()}, tmp_path / "double.pth")
+    assert v.verify(tmp_path / "double.pth", "baseline").passed
+    tensors = {k: t.numpy() for k, t in state.items()}
+    write_tensors(tmp_path / "nan.pth", tensors | {"encoder.0.bias": np.full(128, np.nan, "f4")})
+    assert not v.verify(tmp_path / "nan.pth", "baseline").passed

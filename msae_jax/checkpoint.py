@@ -145,17 +145,19 @@ class Writer:
         Returns:
           The state on the default device, the checkpoint, and a message for each bad one.
         """
-        bad = []
+        bad: dict[int, str] = {}
         for epoch in sorted(self._manager.all_steps(), reverse=True):
             try:
                 state, checkpoint = _restore_state(self._manager, self._folder, epoch, like)
             except CheckpointError as error:
-                bad.append(str(error))
-                self._set_aside(epoch)
+                bad[epoch] = str(error)
                 continue
-            return state, checkpoint, bad
+            for damaged in bad:
+                self._set_aside(damaged)
+            return state, checkpoint, list(bad.values())
         if bad:
-            raise CheckpointError(f"no checkpoint of this run is usable: {'; '.join(bad)}")
+            listed = "; ".join(bad.values())
+            raise CheckpointError(f"no checkpoint of this run is usable, start another: {listed}")
         return None
 
     def _set_aside(self, epoch: int) -> None:
@@ -204,15 +206,21 @@ def _restore_state(
     manager: ocp.CheckpointManager, folder: Path, epoch: int, like: TrainState
 ) -> tuple[TrainState, Checkpoint]:
     weights, training = _split(like)
-    abstract = jax.tree.map(lambda a: np.zeros(a.shape, a.dtype), (weights, training))
+    abstract = jax.tree.map(lambda a: np.zeros(a.shape, a.dtype), training)
     restored, content = _restore(
         manager,
         folder,
         epoch,
-        weights=ocp.args.StandardRestore(abstract[0]),
-        training=ocp.args.StandardRestore(abstract[1]),
+        weights=ocp.args.StandardRestore(),  # in the precision they were saved in
+        training=ocp.args.StandardRestore(abstract),
     )
-    weights, training = jax.tree.map(jax.numpy.asarray, (restored["weights"], restored["training"]))
+    training = jax.tree.map(jax.numpy.asarray, restored["training"])
+    weights = {
+        name: jax.tree.map(
+            lambda a, b: jax.numpy.asarray(b, a.dtype), tree, restored["weights"].get(name, {})
+        )
+        for name, tree in weights.items()
+    }
     state = like.replace(
         step=training["step"],
         opt_state=training["opt_state"],

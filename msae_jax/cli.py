@@ -117,6 +117,8 @@ def train(
     changes |= dict(config.parse_assignment(text) for text in assignments or [])
     if resume and out is None:
         raise InputError("--resume needs --out: the run directory to go on with.")
+    if resume and out is not None and model is None and not (out / "config.json").exists():
+        raise InputError(f"{out} holds no run to resume: give its directory, or say --model.")
     if resume and out is not None and (out / "config.json").exists():
         base = run.read_config(out)
         changes |= {} if model is None else {"model.name": model}

@@ -38,6 +38,11 @@ def _at_least(where: str, value: float, low: float, *, exclusive: bool = False) 
         raise InputError(f"{where} must be {bound}, got {value!r}.")
 
 
+def _whole(where: str, value: int, low: int) -> None:
+    if type(value) is not int or value < low:
+        raise InputError(f"{where} must be a whole number, at least {low}, got {value!r}.")
+
+
 @dataclass(frozen=True)
 class ModelConfig:
     """A registered model name (or `package.module:Class`) and the fields that differ from its
@@ -97,7 +102,7 @@ class OptimizerConfig:
         _choice("optimizer", self.name, ("adam", "adamw", "sgd", "rmsprop", "lion"))
         _choice("schedule", self.schedule, ("constant", "cosine", "linear"))
         _at_least("learning rate", self.learning_rate, 0.0, exclusive=True)
-        _at_least("warmup_steps", self.warmup_steps, 0)
+        _whole("warmup_steps", self.warmup_steps, 0)
         _at_least("final_fraction", self.final_fraction, 0.0)
         _at_least("momentum", self.momentum, 0.0)
         _at_least("weight_decay", self.weight_decay, 0.0)
@@ -119,7 +124,7 @@ class EarlyStopping:
     metric: str = "test_loss"
 
     def __post_init__(self) -> None:
-        _at_least("patience", self.patience, 1)
+        _whole("patience", self.patience, 1)
         _choice("metric", self.metric, METRICS)
 
 
@@ -147,10 +152,10 @@ class TrainConfig:
     checkpoint_every: int = 1
 
     def __post_init__(self) -> None:
-        _at_least("epochs", self.epochs, 1)
-        _at_least("batch size", self.batch_size, 1)
-        _at_least("seed", self.seed, 0)
-        _at_least("checkpoint_every", self.checkpoint_every, 1)
+        _whole("epochs", self.epochs, 1)
+        _whole("batch size", self.batch_size, 1)
+        _whole("seed", self.seed, 0)
+        _whole("checkpoint_every", self.checkpoint_every, 1)
         if self.seed >= 2**32:
             raise InputError(f"seed must be below 2**32, got {self.seed}.")
         _choice("pipeline", self.pipeline, ("resident", "streaming"))
@@ -173,14 +178,18 @@ def from_dict(cls: type[T], values: Mapping[str, Any]) -> T:
     for name in values:
         if name not in known:
             raise unknown_name(f"field of {cls.__name__}", name, known)
-    return cls(**{name: _field(hints[name], value) for name, value in values.items()})
+    return cls(**{name: _field(name, hints[name], value) for name, value in values.items()})
 
 
-def _field(hint: Any, value: Any) -> Any:
+def _field(name: str, hint: Any, value: Any) -> Any:
     options = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
     for option in options:
-        if dataclasses.is_dataclass(option) and isinstance(value, Mapping):
+        if dataclasses.is_dataclass(option) and value is not None:
+            if not isinstance(value, Mapping):
+                raise InputError(f"{name} has fields of its own, set those; got {value!r}.")
             return from_dict(option, value)  # type: ignore[arg-type]
+    if hint is str and not isinstance(value, str):
+        raise InputError(f"{name} must be text, got {value!r}.")
     return value
 
 

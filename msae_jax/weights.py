@@ -53,7 +53,7 @@ def open_weights(
         if best:
             raise InputError(f"--best picks a checkpoint of a run directory; {path} is a file.")
         return load_torch(path, model)
-    if model is not None:
+    if model is not None and Path(path).exists():
         raise InputError(f"--model is for files of weights: {path} is none or knows its own model.")
     opened = checkpoint.load(path, best=best)
     settings = config.from_dict(TrainConfig, opened.config)

@@ -31,10 +31,14 @@ def test_a_configuration_survives_json() -> None:
         (lambda: OptimizerConfig(final_fraction=0.1), "needs schedule"),
         (lambda: Objective("gausian"), "'gaussian'"),
         (lambda: Objective(beta=-1.0), "beta must be at least 0"),
-        (lambda: EarlyStopping(0), "patience must be at least 1"),
+        (lambda: EarlyStopping(0), "patience must be a whole number, at least 1"),
         (lambda: EarlyStopping(1, "test_los"), "'test_loss'"),
-        (lambda: TrainConfig(epochs=0), "epochs must be at least 1, got 0"),
-        (lambda: TrainConfig(batch_size="64"), "batch size must be at least 1, got '64'"),  # type: ignore[arg-type]
+        (lambda: TrainConfig(epochs=0), "epochs must be a whole number, at least 1, got 0"),
+        (lambda: TrainConfig(batch_size=2.5), "batch size must be a whole number"),  # type: ignore[arg-type]
+        (
+            lambda: TrainConfig(batch_size="64"),
+            "batch size must be a whole number, at least 1, got '64'",
+        ),  # type: ignore[arg-type]
         (lambda: TrainConfig(seed=2**32), "below 2\\*\\*32"),
         (lambda: config.from_dict(TrainConfig, {"epoch": 3}), "'epochs'"),
     ],

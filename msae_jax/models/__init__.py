@@ -114,13 +114,15 @@ def build(config: ModelConfig, sample_shape: tuple[int, ...] | None = None) -> n
     factory = _find(config.name)
     cls: Any = factory.func if isinstance(factory, partial) else factory
     defaults = {f.name: f.default for f in dataclasses.fields(cls)}
+    annotations = {f.name: str(f.type) for f in dataclasses.fields(cls)}
     defaults |= factory.keywords if isinstance(factory, partial) else {}
     fields = [name for name in defaults if name not in ("parent", "name")]
     options = {}
     for name, value in config.options.items():
         if name not in fields:
             raise unknown_name(f"option of model {config.name!r}", name, fields)
-        options[name] = _checked(config.name, name, value, defaults[name])
+        fixed = "..." not in annotations[name]
+        options[name] = _checked(config.name, name, value, defaults[name], fixed=fixed)
     if sample_shape is not None and hasattr(cls, "sizes_for"):
         options = cls.sizes_for(tuple(sample_shape)) | options
     if "init_scheme" in fields:
@@ -141,20 +143,22 @@ def _find(name: str) -> Factory:
     module_name, _, class_name = name.partition(":")
     try:
         factory = getattr(importlib.import_module(module_name), class_name)
-    except (ImportError, AttributeError) as error:
+    except (ImportError, AttributeError, TypeError, ValueError, SyntaxError) as error:
         raise InputError(f"cannot import model {name!r}: {error}.") from error
     if not (inspect.isclass(factory) and issubclass(factory, nn.Module)):
         raise InputError(f"{name!r} is not a flax.linen.Module class.")
     return factory
 
 
-def _checked(model: str, name: str, value: Any, default: Any) -> Any:
-    """Returns `value` in the type of `default`, or raises."""
+def _checked(model: str, name: str, value: Any, default: Any, *, fixed: bool) -> Any:
+    """Returns `value` in the type of `default`, or raises; a `fixed` tuple keeps its length."""
     if isinstance(default, tuple):
         if isinstance(value, int):
             value = (value,)
         sized = isinstance(value, (list, tuple))
         if sized and value and all(type(v) is int and v > 0 for v in value):
+            if fixed and len(value) != len(default):
+                raise InputError(f"{model}: {name} takes {len(default)} integers, got {value!r}.")
             return tuple(value)
         raise InputError(f"{model}: {name} must be a list of positive integers, got {value!r}.")
     if isinstance(default, float) and type(value) in (int, float):

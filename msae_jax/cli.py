@@ -29,7 +29,7 @@ ModelName = Annotated[
     str | None, typer.Option("--model", help="Of a file, where its keys and shapes do not tell.")
 ]
 Data = Annotated[str | None, typer.Option(help="Data set (see `msae list`) or .npy/.npz/.csv.")]
-DataDir = Annotated[Path | None, typer.Option(help="Folder of IDX files; also MSAE_DATA_DIR.")]
+DataDir = Annotated[Path | None, typer.Option(help="IDX files, to prepare MNIST from.")]
 SplitName = Annotated[str, typer.Option("--split", help="train or test.")]
 Options = Annotated[
     list[str] | None,

@@ -26,7 +26,9 @@ def replacing(path: str | Path, overwrite: bool = False) -> Iterator[Path]:
     """
     path = Path(path)
     if path.exists() and not overwrite:
-        raise InputError(f"{path} exists already; pass overwrite=True to replace it.")
+        raise InputError(
+            f"{path} exists already; overwrite (--overwrite, overwrite=True) replaces it."
+        )
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
         yield temporary

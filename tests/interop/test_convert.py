@@ -193,3 +193,18 @@ def test_published_files_give_the_published_error(
     x = data.load("sines").test.x
     got = inference.evaluate(weights.model, weights.variables, x, weights.config.objective)
     assert got["mse"] == pytest.approx(published_mse, rel=1e-6)
+
+
+def test_half_precision_weights_train_on(tmp_path: Path, random_state_dict, signals) -> None:
+    """They are checked in the precision they were saved in, then trained in float32."""
+    tensors = tensors_of("baseline", random_state_dict)
+    halves = {key: (0.05 * a).astype(np.float16) for key, a in tensors.items()}
+    write_tensors(tmp_path / "half.pth", halves)
+    convert(tmp_path / "half.pth", tmp_path / "run")
+    settings = replace(recipe("baseline"), epochs=1)
+    resumed = fit(settings, signals, out=tmp_path / "run", resume=True)
+    started = fit(settings, signals, init=load_weights(tmp_path / "half.pth").variables)
+    assert resumed.messages == []
+    for a, b in zip(*(jax.tree.leaves(r.variables) for r in (resumed, started)), strict=True):
+        assert a.dtype == np.float32
+        np.testing.assert_array_equal(a, b)

@@ -165,7 +165,10 @@ def samples(
     shape, count = weights.model.sample_shape, CANDIDATES * BATCH
     own = weights.config.data
     for name in [data_name] if data_name else [own if own == "sines" else "digits", "digits"]:
-        x = take(data.load(name, data_dir=data_dir).train.x, np.arange(count))
+        source = data.load(name, data_dir=data_dir).train.x
+        if len(source) < count:
+            raise InputError(f"verification needs {count} samples, {name} has {len(source)}.")
+        x = take(source, np.arange(count))
         if x[0].size == int(np.prod(shape)):
             x = x.astype(np.float32) / np.float32(255) if x.dtype == np.uint8 else x
             return str(name), x.reshape(count, *shape)

@@ -20,8 +20,8 @@ from torch.utils.data import DataLoader, TensorDataset
 from msae_jax import data, models
 from msae_jax.config import ModelConfig
 from msae_jax.experiments.replay import MODELS, RECORD
+from msae_jax.files import replacing
 from msae_jax.interop import torch_models
-from msae_jax.interop.writing import replacing
 from msae_jax.recipes import recipe
 from msae_jax.run import fit
 

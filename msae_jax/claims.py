@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from msae_jax import environment
+from msae_jax.files import replacing
 
 
 @dataclass(frozen=True)
@@ -70,9 +70,8 @@ def write_results(path: Path, study: str, claims: Sequence[Claim]) -> None:
         "environment": environment.describe(),
     }
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(json.dumps(content, indent=2) + "\n")
-    os.replace(temporary, path)
+    with replacing(path, overwrite=True) as temporary:
+        temporary.write_text(json.dumps(content, indent=2) + "\n")
 
 
 def table(claims: Sequence[Claim]) -> str:

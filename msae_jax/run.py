@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -21,6 +20,7 @@ import numpy as np
 from msae_jax import checkpoint, config, data, train
 from msae_jax.config import TrainConfig
 from msae_jax.errors import DivergedError, InputError
+from msae_jax.files import replacing
 from msae_jax.inference import evaluate
 
 History = list[dict[str, float]]
@@ -200,10 +200,8 @@ def _check_same_run(out: Path, settings: TrainConfig) -> None:
 
 
 def _write(path: Path, text: str) -> None:
-    """Writes a file whole or not at all."""
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(text)
-    os.replace(temporary, path)
+    with replacing(path, overwrite=True) as temporary:
+        temporary.write_text(text)
 
 
 class _Log:

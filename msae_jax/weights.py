@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,6 +12,7 @@ import numpy as np
 from msae_jax import checkpoint, config, data, models
 from msae_jax.config import ModelConfig, TrainConfig
 from msae_jax.errors import InputError, unknown_name
+from msae_jax.files import replacing
 
 
 class Weights(NamedTuple):
@@ -81,7 +81,5 @@ def samples(path: Path, out: Path, overwrite: bool) -> np.ndarray:
 def save_array(out: Path, array: np.ndarray) -> None:
     """Writes a `.npy` file whole or not at all."""
     out.parent.mkdir(parents=True, exist_ok=True)
-    temporary = out.with_name(out.name + ".tmp")
-    with temporary.open("wb") as file:
+    with replacing(out, overwrite=True) as temporary, temporary.open("wb") as file:
         np.save(file, array)
-    os.replace(temporary, out)

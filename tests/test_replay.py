@@ -28,12 +28,12 @@ def test_the_record_is_whole() -> None:
 
 def test_the_published_curves_come_out() -> None:
     """Baseline: 0.1% at all 20 epochs and of the test error. Multi-scale: 0.1% for two epochs;
-    after that rounding decides, by much less than a standard deviation over seeds."""
+    after that rounding decides; 0.97 of a seed's standard deviation at most where it was measured."""
     found = {curve.model: curve for curve in replay.replay("sines").curves}
     assert len(found["baseline"].gap) == 21
     assert np.abs(found["baseline"].gap).max() <= 1e-3
     assert np.abs(found["msae"].gap[:2]).max() <= 1e-3
-    assert np.abs(found["msae"].gap_in_spreads).max() < 2
+    assert np.abs(found["msae"].gap_in_spreads).max() < 1.5
     row = found["msae"].rows()[-1]
     assert row["at"] == "test MSE"
     assert row["gap"] == pytest.approx(row["jax"] / 0.0034824131056666375 - 1)

@@ -27,9 +27,10 @@ from pathlib import Path
 import numpy as np
 
 from msae_jax.errors import InputError
+from msae_jax.files import replacing
 from msae_jax.interop.state_dict import find_state_dict
 from msae_jax.interop.unpickle import RESAVE, STORAGES, Tensor, unpickle
-from msae_jax.interop.writing import own_arrays, replacing
+from msae_jax.interop.writing import own_arrays
 
 MAX_READ = 1 << 20
 MAX_PICKLE = 16 << 20

@@ -17,9 +17,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from msae_jax.errors import InputError
+from msae_jax.files import replacing
 from msae_jax.interop.pth import read_pth, write_pth
 from msae_jax.interop.unpickle import DTYPES
-from msae_jax.interop.writing import own_arrays, replacing
+from msae_jax.interop.writing import own_arrays
 
 MAX_HEADER = 4 << 20
 

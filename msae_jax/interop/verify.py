@@ -15,11 +15,11 @@ from msae_jax import checkpoint, data, environment, inference, models
 from msae_jax.config import ModelConfig
 from msae_jax.data.dataset import take
 from msae_jax.errors import InputError
+from msae_jax.files import replacing
 from msae_jax.interop import mapping, tensor_files
 from msae_jax.interop.certificate import Certificate, Check, compare
 from msae_jax.interop.convert import load_torch, state_dict
 from msae_jax.interop.trace import Problem, latent_noise, trace
-from msae_jax.interop.writing import replacing
 from msae_jax.weights import Weights, load_weights
 
 if TYPE_CHECKING:

@@ -1,45 +1,14 @@
-"""What every writer of tensor files needs: checked arrays, and files that appear whole or not."""
+"""What every writer of tensor files needs: arrays that are checked and laid out for writing."""
 
 from __future__ import annotations
 
-import contextlib
-import os
-import secrets
-from collections.abc import Collection, Iterator, Mapping
-from pathlib import Path
+from collections.abc import Collection, Mapping
 
 import numpy as np
 
 from msae_jax.errors import InputError
 from msae_jax.interop.state_dict import MAX_KEY
 from msae_jax.interop.unpickle import MAX_TENSORS
-
-
-@contextlib.contextmanager
-def replacing(path: str | Path, overwrite: bool = False) -> Iterator[Path]:
-    """Yields a temporary path beside `path`, and moves what was written there to `path` on success.
-
-    On any exception the temporary file is removed and `path` is as it was.
-
-    Raises:
-        InputError: `path` exists and `overwrite` is False, or it cannot be written.
-    """
-    path = Path(path)
-    if path.exists() and not overwrite:
-        raise InputError(
-            f"{path} exists already; overwrite (--overwrite, overwrite=True) replaces it."
-        )
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
-    try:
-        yield temporary
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except OSError as error:
-        raise InputError(f"{path} cannot be written: {error.strerror or error}.") from error
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
 
 
 def own_arrays(

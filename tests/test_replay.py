@@ -28,7 +28,7 @@ def test_the_record_is_whole() -> None:
 
 def test_the_published_curves_come_out() -> None:
     """Baseline: 0.1% at all 20 epochs and of the test error. Multi-scale: 0.1% for two epochs;
-    after that rounding decides; 0.97 of a seed's standard deviation at most where it was measured."""
+    after that rounding decides, by 0.97 standard deviations over seeds where it was measured."""
     found = {curve.model: curve for curve in replay.replay("sines").curves}
     assert len(found["baseline"].gap) == 21
     assert np.abs(found["baseline"].gap).max() <= 1e-3

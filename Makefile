@@ -1,8 +1,11 @@
 # Each target makes the environment it needs: Python 3.11 to 3.13 and a package index are enough.
+# `make test EXTRAS=dev,torch` also tests against PyTorch. On Linux, a package index without its CPU
+# build gives the CUDA one, which is gigabytes: hence not by default.
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
-READY = $(VENV)/.ready
+EXTRAS ?= dev
+READY = $(VENV)/.ready-$(EXTRAS)
 
 .PHONY: reproduce test lint clean
 
@@ -19,7 +22,7 @@ lint: $(READY)
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[$(EXTRAS)]'
 	touch $@
 
 clean:

@@ -13,9 +13,10 @@ from msae_jax.errors import InputError
 
 @contextlib.contextmanager
 def replacing(path: str | Path, overwrite: bool = False) -> Iterator[Path]:
-    """Yields a temporary path beside `path`, and moves what was written there to `path` on success.
+    """Yields an empty file beside `path`, and moves what was written there to `path` on success.
 
-    On any exception the temporary file is removed and `path` is as it was.
+    On any exception the temporary file is removed and `path` is as it was. The file has the mode
+    that `open` gives a new one, whatever wrote it (safetensors' own files are for the owner only).
 
     Raises:
         InputError: `path` exists and `overwrite` is False, or it cannot be written.
@@ -27,7 +28,10 @@ def replacing(path: str | Path, overwrite: bool = False) -> Iterator[Path]:
         )
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
+        temporary.touch()
+        mode = temporary.stat().st_mode
         yield temporary
+        temporary.chmod(mode)
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
         os.replace(temporary, path)

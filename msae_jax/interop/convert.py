@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import secrets
@@ -24,6 +25,7 @@ from msae_jax.recipes import recipe
 from msae_jax.weights import Weights, open_weights
 
 SUFFIXES = (".pth", ".pt", ".ckpt", ".safetensors")
+MAX_NOTE = 1_000  # characters: enough for the fields of any model, too few to build a huge one
 
 
 class Trained(Protocol):
@@ -50,7 +52,8 @@ def load_torch(path: str | Path, model: str | ModelConfig | None = None) -> Weig
 
     Args:
       model: its name, or a configuration whose options cannot be read off the shapes. By default
-        the one registered model that keys and shapes fit.
+        the model that a `.safetensors` file of `save_torch` notes, options included; else the one
+        registered model that keys and shapes fit.
 
     Returns:
       The model, its variables as NumPy arrays, and the published recipe with the model's sizes.
@@ -60,7 +63,8 @@ def load_torch(path: str | Path, model: str | ModelConfig | None = None) -> Weig
         key that is missing, unexpected, doubled or mis-shaped.
     """
     tensors = tensor_files.read_tensors(path)
-    match = recognise(tensors, model, str(path))
+    given = ModelConfig(model) if isinstance(model, str) else model
+    match = _noted(path, tensors, given) or recognise(tensors, given, str(path))
     variables = mapping.to_variables(match.entries, tensors, _described(path, match.config))
     settings = replace(recipe(match.config.name), model=match.config)
     return Weights(match.model, variables, settings)
@@ -69,10 +73,17 @@ def load_torch(path: str | Path, model: str | ModelConfig | None = None) -> Weig
 def save_torch(path: str | Path, trained: Trained, *, overwrite: bool = False) -> None:
     """Writes weights (of `load_weights`, `load_torch` or `fit`) as `.pth` or `.safetensors`.
 
+    The latter also notes the model and its options, not all of which the shapes tell.
+
     Raises:
       InputError: the file exists, the model has no PyTorch layout, or the variables do not fit it.
     """
-    tensor_files.write_tensors(path, state_dict(trained), overwrite)
+    name = trained.config.model.name
+    try:
+        note = json.dumps({"name": name, "options": _changed(name, trained.model)})
+    except TypeError:  # a model of the user's own, with a field that is no JSON
+        note = None
+    tensor_files.write_tensors(path, state_dict(trained), overwrite, note)
 
 
 def state_dict(trained: Trained) -> dict[str, np.ndarray]:
@@ -128,9 +139,7 @@ def model_config(model: str | None, assignments: Sequence[str]) -> ModelConfig |
     return ModelConfig(model, options)
 
 
-def recognise(
-    tensors: Mapping[str, np.ndarray], model: str | ModelConfig | None, source: str
-) -> Match:
+def recognise(tensors: Mapping[str, np.ndarray], given: ModelConfig | None, source: str) -> Match:
     """Returns the model that a state dict is of, with the sizes that its shapes tell.
 
     Of several models that fit, the one whose default input has this size.
@@ -139,11 +148,14 @@ def recognise(
       InputError: none fits (all that is wrong with the nearest is listed), or more than one does.
     """
     shapes = {key: tensor.shape for key, tensor in tensors.items()}
-    if model is not None:
-        given = ModelConfig(model) if isinstance(model, str) else model
+    if given is not None:
         return _match(given, models.find_layout(given.name), shapes)
     layouts = {name: layout for name in models.names() if (layout := _layout(name))}
-    known = {name: m for name, layout in layouts.items() if (m := _try(name, layout, shapes))}
+    known = {
+        name: m
+        for name, layout in layouts.items()
+        if (m := _try(ModelConfig(name), layout, shapes))
+    }
     fits = {name: m for name, m in known.items() if _fits(m, tensors)}
     if len(fits) > 1:
         usual = {
@@ -171,10 +183,34 @@ def _layout(name: str) -> Layout | None:
         return None
 
 
-def _try(name: str, layout: Layout, shapes: Shapes) -> Match | None:
+def _noted(
+    path: str | Path, tensors: Mapping[str, np.ndarray], given: ModelConfig | None
+) -> Match | None:
+    """Returns the model that the file notes, where that is the one given, if any, and fits.
+
+    The note of a stranger's file can name registered models only: others would be imported.
+    """
+    text = tensor_files.read_note(path)
+    if text is None or len(text) > MAX_NOTE:
+        return None
+    try:
+        note = json.loads(text)
+        options = note["options"] | (dict(given.options) if given else {})
+        noted = ModelConfig(note["name"], options)
+    except (ValueError, LookupError, TypeError, RecursionError):
+        return None
+    if noted.name not in ([given.name] if given else models.names()):
+        return None
+    layout = _layout(noted.name)
+    shapes = {key: tensor.shape for key, tensor in tensors.items()}
+    match = _try(noted, layout, shapes) if layout else None
+    return match if match and _fits(match, tensors) else None
+
+
+def _try(given: ModelConfig, layout: Layout, shapes: Shapes) -> Match | None:
     """Returns the model with the sizes that the shapes tell, or None where they tell none."""
     try:
-        match = _match(ModelConfig(name), layout, shapes, strict=True)
+        match = _match(given, layout, shapes, strict=True)
     except (InputError, LookupError, ValueError, TypeError, ArithmeticError):
         return None
     return match
@@ -187,20 +223,25 @@ def _match(given: ModelConfig, layout: Layout, shapes: Shapes, strict: bool = Fa
     """
     try:
         told = layout.sizes(shapes)
-        options = told | dict(given.options)
-        model = models.build(replace(given, options=options))
+        model = models.build(replace(given, options=told | dict(given.options)))
     except (InputError, LookupError, ValueError, TypeError, ArithmeticError):
         if strict:
             raise
-        options = dict(given.options)
-        model = models.build(replace(given, options=options))
-    usual = models.build(ModelConfig(given.name))
-    changed = {
-        name: list(value) if isinstance(value, tuple) else value
-        for name, value in options.items()
-        if getattr(model, name) != getattr(usual, name)
+        model = models.build(given)
+    changed = replace(given, options=_changed(given.name, model))
+    return Match(changed, model, mapping.table(layout, model))
+
+
+def _changed(name: str, model: nn.Module) -> dict[str, Any]:
+    """Returns the fields of a trained model that differ from its defaults, tuples as lists."""
+    usual = models.build(ModelConfig(name))
+    past = ("parent", "name", "init_scheme")
+    values = {f.name: getattr(model, f.name) for f in dataclasses.fields(model)}
+    return {
+        field: list(value) if isinstance(value, tuple) else value
+        for field, value in values.items()
+        if field not in past and value != getattr(usual, field)
     }
-    return Match(replace(given, options=changed), model, mapping.table(layout, model))
 
 
 def _fits(match: Match, tensors: Mapping[str, np.ndarray]) -> bool:

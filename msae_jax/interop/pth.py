@@ -106,7 +106,7 @@ def write_pth(path: str | Path, tensors: Mapping[str, np.ndarray], overwrite: bo
             b")RtR",
         ]
     body.append(b"u.")
-    with replacing(path, overwrite) as temporary, zipfile.ZipFile(temporary, "x") as archive:
+    with replacing(path, overwrite) as temporary, zipfile.ZipFile(temporary, "w") as archive:
         _add(archive, "archive/data.pkl", pickletools.optimize(b"".join(body)))
         _add(archive, "archive/byteorder", b"little")
         for index, array in enumerate(arrays.values()):

@@ -1,16 +1,19 @@
 """Files of named arrays, whatever their format: flat dotted keys, in order.
 
 safetensors files keep neither the order of the keys nor a checksum. Ours record the order in the
-header's metadata; values that changed on disk go unnoticed, unlike in `.pth` (CRC-32).
+header's metadata, and a note, for which `.pth` has no place; values that changed on disk go
+unnoticed, unlike in `.pth` (CRC-32).
 
 Source: https://github.com/huggingface/safetensors (README, "Format").
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
@@ -23,6 +26,7 @@ from msae_jax.interop.unpickle import DTYPES
 from msae_jax.interop.writing import own_arrays
 
 MAX_HEADER = 4 << 20
+NOTE = "msae_jax"
 
 _PTH = (".pth", ".pt", ".ckpt")
 _SAFETENSORS = (".safetensors",)
@@ -39,16 +43,36 @@ def read_tensors(path: str | Path) -> dict[str, np.ndarray]:
     return read_safetensors(path) if _is_safetensors(path) else read_pth(path)
 
 
+def read_note(path: str | Path) -> str | None:
+    """Returns what `write_tensors` noted in a `.safetensors` file; of other files, None.
+
+    Raises:
+        InputError: as `read_tensors` says.
+    """
+    if not _is_safetensors(path):
+        return None
+    with _opened(Path(path)) as file:
+        return (file.metadata() or {}).get(NOTE)
+
+
 def write_tensors(
-    path: str | Path, tensors: Mapping[str, np.ndarray], overwrite: bool = False
+    path: str | Path,
+    tensors: Mapping[str, np.ndarray],
+    overwrite: bool = False,
+    note: str | None = None,
 ) -> None:
     """Writes arrays by dotted key to a `.pth`, `.pt`, `.ckpt` or `.safetensors` file.
+
+    Args:
+        note: text for `read_note`; only `.safetensors` files keep it.
 
     Raises:
         InputError: the suffix is another, or as `write_pth` and `write_safetensors` say.
     """
-    write = write_safetensors if _is_safetensors(path) else write_pth
-    write(path, tensors, overwrite)
+    if _is_safetensors(path):
+        write_safetensors(path, tensors, overwrite, note)
+    else:
+        write_pth(path, tensors, overwrite)
 
 
 def read_safetensors(path: str | Path) -> dict[str, np.ndarray]:
@@ -58,7 +82,16 @@ def read_safetensors(path: str | Path) -> dict[str, np.ndarray]:
         InputError: the file is missing, truncated or malformed, its header is larger than
             `MAX_HEADER` bytes, or it holds a dtype that NumPy and ml_dtypes lack.
     """
-    path = Path(path)
+    with _opened(Path(path)) as file:
+        metadata = file.metadata() or {}
+        names = file.keys()
+        arrays = {key: np.array(file.get_tensor(key), order="C") for key in names}
+    return {key: arrays[key] for key in _order(metadata, arrays)}
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    """Yields the open file; whatever goes wrong with it is an InputError."""
     if not path.is_file():
         raise InputError(f"{path} does not exist or is not a file.")
     try:
@@ -67,20 +100,23 @@ def read_safetensors(path: str | Path) -> dict[str, np.ndarray]:
         if length > MAX_HEADER:
             raise ValueError(f"its header claims {length} bytes, of at most {MAX_HEADER}")
         with safe_open(path, framework="np") as opened:
-            metadata = opened.metadata() or {}
-            names = opened.keys()
-            arrays = {key: np.array(opened.get_tensor(key), order="C") for key in names}
+            yield opened
     except Exception as error:  # a stranger's file: whatever trips over it, the file is at fault
         raise InputError(
             f"{path} is not a safetensors file, or it is truncated or corrupt: {str(error)[:200]}."
         ) from error
-    return {key: arrays[key] for key in _order(metadata, arrays)}
 
 
 def write_safetensors(
-    path: str | Path, tensors: Mapping[str, np.ndarray], overwrite: bool = False
+    path: str | Path,
+    tensors: Mapping[str, np.ndarray],
+    overwrite: bool = False,
+    note: str | None = None,
 ) -> None:
     """Writes arrays by dotted key to a safetensors file, which appears whole or not at all.
+
+    Args:
+        note: text for `read_note`.
 
     Raises:
         InputError: the file exists and `overwrite` is False, it cannot be written, there is nothing
@@ -90,6 +126,8 @@ def write_safetensors(
     if "__metadata__" in arrays:
         raise InputError("__metadata__ cannot name a tensor in a safetensors file.")
     metadata = {"format": "pt", "order": json.dumps(list(arrays))}
+    if note is not None:
+        metadata[NOTE] = note
     with replacing(path, overwrite) as temporary:
         try:
             save_file(arrays, temporary, metadata)

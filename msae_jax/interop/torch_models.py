@@ -38,7 +38,8 @@ def _result(
 def _linears(widths: Sequence[int]) -> list[nn.Module]:
     """Returns linear layers from each width to the next, with a ReLU between them."""
     pairs = itertools.pairwise(widths)
-    return [m for a, b in pairs for m in (nn.Linear(a, b), nn.ReLU())][:-1]
+    modules: list[nn.Module] = [m for a, b in pairs for m in (nn.Linear(a, b), nn.ReLU())]
+    return modules[:-1]
 
 
 class Autoencoder(nn.Module):

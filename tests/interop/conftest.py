@@ -1,14 +1,21 @@
-"""The ten published state dicts, as the originals name and shape them; random weights of them."""
+"""The ten published state dicts, as the originals name and shape them; random weights of them;
+the check that a hostile file is refused."""
 
 from __future__ import annotations
 
 import itertools
 import os
+import time
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+
+from msae_jax.errors import InputError
+from msae_jax.interop import read_pth
+from tests.interop.hostile_pth import MEMORY, SECONDS
 
 REPOSITORY = Path(__file__).parents[2]
 REFERENCE = Path(
@@ -151,3 +158,43 @@ def _same(a: dict[str, np.ndarray], b: dict[str, np.ndarray]) -> bool:
         (a[k].dtype, a[k].shape, a[k].tobytes()) == (b[k].dtype, b[k].shape, b[k].tobytes())
         for k in a
     )
+
+
+@pytest.fixture
+def sentinel(tmp_path: Path) -> Path:
+    """The file that hostile pickles try to make."""
+    return tmp_path / "ran"
+
+
+@pytest.fixture
+def refuse(tmp_path: Path, sentinel: Path) -> Callable[[bytes], str]:
+    """Asserts that a file is refused as promised; returns the message.
+
+    It is read twice: for the time, then under tracemalloc (which counts NumPy's memory too).
+    """
+
+    def check(data: bytes) -> str:
+        path = tmp_path / "hostile.pth"
+        path.write_bytes(data)
+        start = time.process_time()
+        with pytest.raises(InputError) as caught:
+            read_pth(path)
+        seconds = time.process_time() - start
+        assert caught.type is InputError
+        assert seconds < SECONDS
+        tracemalloc.start()
+        try:
+            with pytest.raises(InputError):
+                read_pth(path)
+            peak = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+        assert peak < len(data) + MEMORY
+        assert not sentinel.exists()
+        message = str(caught.value)
+        assert message.startswith(f"{path} ")
+        assert len(message) < 2_000
+        print(f"{seconds:.3f} s, {peak / 1e6:.1f} MB, file {len(data) / 1e6:.1f} MB: {message}")
+        return message.removeprefix(str(path))
+
+    return check

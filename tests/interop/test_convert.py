@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 from pathlib import Path
 
+import flax.linen as nn
 import jax
 import numpy as np
 import pytest
@@ -13,12 +15,20 @@ from msae_jax import checkpoint, data, inference, models
 from msae_jax.config import ModelConfig
 from msae_jax.data import Dataset
 from msae_jax.errors import InputError
-from msae_jax.interop import load_torch, mapping, read_tensors, save_torch, write_tensors
+from msae_jax.interop import (
+    load_torch,
+    mapping,
+    read_tensors,
+    save_torch,
+    write_safetensors,
+    write_tensors,
+)
 from msae_jax.interop.convert import convert
+from msae_jax.interop.tensor_files import read_note
 from msae_jax.models.layout import Layer, Layout
 from msae_jax.recipes import recipe
 from msae_jax.run import fit
-from msae_jax.weights import load_weights
+from msae_jax.weights import Weights, load_weights
 
 NAMES = (
     "msae", "baseline", "msae-mlp", "baseline-mlp", "superres", "conv", "stacked", "vae3", "vae5",
@@ -90,6 +100,72 @@ def test_what_shapes_do_not_tell_is_given(tmp_path: Path, random_state_dict) -> 
     assert load_torch(tmp_path / "a.pth").model.image_shape == (16, 16, 1)  # taken as square
     given = ModelConfig("conv", {"image_shape": [8, 32, 1]})
     assert load_torch(tmp_path / "a.pth", given).model.image_shape == (8, 32, 1)
+
+
+def same(model: nn.Module, **fields: object) -> bool:
+    return all(getattr(model, name) == value for name, value in fields.items())
+
+
+def test_safetensors_keep_what_shapes_do_not_tell(tmp_path: Path, random_state_dict) -> None:
+    """Dilations, a shape that is not square, the output: from a run and on through files."""
+    dilated = {"dilations": (3, 5), "output": "sigmoid"}
+    write_tensors(tmp_path / "a.pth", tensors_of("msae", random_state_dict))
+    convert(tmp_path / "a.pth", tmp_path / "run", ModelConfig("msae", dilated))
+    convert(tmp_path / "run", tmp_path / "a.safetensors")
+    convert(tmp_path / "a.safetensors", tmp_path / "b.safetensors")
+    assert same(load_torch(tmp_path / "b.safetensors").model, **dilated)
+    assert same(load_torch(tmp_path / "b.safetensors", "msae").model, **dilated)
+    given = ModelConfig("msae", {"dilations": [2, 2]})
+    assert same(load_torch(tmp_path / "b.safetensors", given).model, dilations=(2, 2))
+    convert(tmp_path / "a.safetensors", tmp_path / "again")
+    assert same(load_weights(tmp_path / "again").model, **dilated)
+    assert read_note(tmp_path / "a.pth") is None
+
+
+def test_a_shape_that_a_run_took_from_its_data_is_kept(tmp_path: Path, random_state_dict) -> None:
+    """The configuration of such a run does not name it."""
+    sizes = {"channels": [2, 2, 2]}
+    tensors = tensors_of("conv", random_state_dict, image_shape=[8, 32, 1], **sizes)
+    settings = replace(recipe("conv"), model=ModelConfig("conv", sizes))
+    model = models.build(settings.model, (8, 32, 1))
+    entries = mapping.table(models.find_layout("conv"), model)
+    trained = Weights(model, mapping.to_variables(entries, tensors, "the test"), settings)
+    save_torch(tmp_path / "a.safetensors", trained)
+    found = load_torch(tmp_path / "a.safetensors")
+    assert found.model.image_shape == (8, 32, 1)
+    assert found.config.model.options == {"image_shape": [8, 32, 1], **sizes}
+
+
+@pytest.mark.parametrize(
+    "note",
+    [
+        "", "{", "3", "[]", '{"name": "msae"}', "[" * 900, '{"name": "msae", "options": 3}',
+        '{"name": "tests.none:Model", "options": {}}',
+        '{"name": "msae", "options": {"latent_dim": 999}}',
+        '{"name": "msae", "options": {"latent_dim": 4611686018427387904}}',
+        '{"name": "msae", "options": {"latent_dim": "8"}}',
+        '{"name": "msae", "options": {"no such": 1}}',
+        '{"name": "vae3", "options": {}}',
+        '{"name": "msae", "options": {"dilations": [3, 5]}}' + " " * 1_000,
+    ],
+    ids=lambda note: note[:60],
+)  # fmt: skip
+def test_a_note_that_does_not_fit_is_ignored(
+    note: str, tmp_path: Path, published, random_state_dict
+) -> None:
+    write_safetensors(tmp_path / "a.safetensors", random_state_dict(published["msae"]), note=note)
+    assert load_torch(tmp_path / "a.safetensors").config == recipe("msae")
+
+
+def test_a_note_imports_nothing(tmp_path: Path, random_state_dict, monkeypatch) -> None:
+    """Not even a module that is there, unless the user names it, too."""
+    (tmp_path / "mine.py").write_text("from msae_jax.models import MultiScaleSignal as Model")
+    monkeypatch.syspath_prepend(tmp_path)
+    tensors = tensors_of("msae", random_state_dict)
+    note = '{"name": "mine:Model", "options": {}}'
+    write_safetensors(tmp_path / "a.safetensors", tensors, note=note)
+    assert load_torch(tmp_path / "a.safetensors").config.model.name == "msae"
+    assert "mine" not in sys.modules
 
 
 def test_a_file_of_no_model_is_compared_with_the_nearest(

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import random
+import stat
 import struct
 import time
 import tracemalloc
@@ -187,6 +189,18 @@ def test_the_suffix_chooses_the_format(tmp_path, name):
     write_tensors(path, {"w": np.ones(2)}, overwrite=True)
     assert list(read_tensors(path)) == ["w"]
     assert [item.name for item in tmp_path.iterdir()] == [name]
+
+
+@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o007, 0o660)])
+@pytest.mark.parametrize("name", ["a.pth", "a.safetensors"])
+def test_files_have_the_mode_that_open_gives(tmp_path, name, umask, mode):
+    before = os.umask(umask)
+    try:
+        write_tensors(tmp_path / name, ARRAYS)
+        write_tensors(tmp_path / name, ARRAYS, overwrite=True)
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / name).stat().st_mode) == mode
 
 
 @pytest.mark.parametrize("name", ["a.bin", "a", "pth", "a.pth.gz", "a.npz"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import flax.linen as nn
 import jax
 import numpy as np
 import pytest
+from jax.experimental.compilation_cache import compilation_cache
 
 from msae_jax import models
 from msae_jax.config import ModelConfig
@@ -38,6 +40,27 @@ SIZES = {
     "vae5": {"hidden": [24, 16], "latent_dim": 6},
     "ae5": {"hidden": [24, 16], "latent_dim": 6},
 }
+
+
+@pytest.fixture(scope="module", autouse=True)
+def each_program_compiled_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keeps what XLA compiles, by its content, while these tests run.
+
+    A mapping that is broken changes the numbers that a model is given, not the program: without
+    this, compiling the same ones over and over takes most of the time.
+    """
+    settings = {
+        "jax_compilation_cache_dir": str(tmp_path_factory.mktemp("compiled")),
+        "jax_persistent_cache_min_compile_time_secs": 0.0,
+        "jax_persistent_cache_min_entry_size_bytes": -1,
+    }
+    before = {name: getattr(jax.config, name) for name in settings}
+    for values in (settings, before):
+        for name, value in values.items():
+            jax.config.update(name, value)
+        compilation_cache.reset_cache()  # it looks at its settings once
+        if values is settings:
+            yield
 
 
 def saved(name: str, folder: Path, seed: int = 0) -> Path:

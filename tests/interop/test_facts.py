@@ -1,0 +1,80 @@
+"""The part of a certificate that needs no PyTorch: parameter counts."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import pytest
+
+from msae_jax import models
+from msae_jax.config import ModelConfig
+from msae_jax.interop import mapping, write_tensors
+from msae_jax.interop import verify as v
+from msae_jax.models import DenseAutoencoder, conv
+
+
+@pytest.fixture(autouse=True)
+def without_pytorch(monkeypatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name, *a: None)
+
+
+def count(path: Path) -> tuple[bool, str]:
+    certificate = v.verify(path)
+    holds, description = certificate.facts["parameter count"]
+    assert certificate.passed is holds
+    return holds, description
+
+
+@pytest.mark.parametrize("name", v.PARAMETERS)
+def test_published_sizes_have_the_published_count(
+    name: str, tmp_path: Path, published, random_state_dict
+) -> None:
+    write_tensors(tmp_path / "a.pth", random_state_dict(published[name]))
+    n = f"{v.PARAMETERS[name]:,}"
+    assert count(tmp_path / "a.pth") == (True, f"{n} in the file, {n} in the model, {n} published")
+
+
+def test_default_sizes_that_are_not_the_published_ones_are_caught(
+    tmp_path: Path, published, random_state_dict, monkeypatch
+) -> None:
+    """File and model agree with each other, and both are wrong."""
+    narrow = partial(DenseAutoencoder, features=128, hidden=(100,))
+    monkeypatch.setitem(models._MODELS, "baseline", narrow)
+    entries = mapping.table(models.find_layout("baseline"), narrow())
+    write_tensors(tmp_path / "a.pth", random_state_dict({e.key: e.shape for e in entries}))
+    words = "38,792 in the file, 38,792 in the model, 49,600 published"
+    assert count(tmp_path / "a.pth") == (False, words)
+
+
+class TrainedMean(nn.Module):
+    """A batch norm that takes the running mean for a parameter."""
+
+    @nn.compact
+    def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
+        shape, zeros, ones = x.shape[-1:], nn.initializers.zeros, nn.initializers.ones
+        mean = self.param("mean", zeros, shape)
+        scale, bias = self.param("scale", ones, shape), self.param("bias", zeros, shape)
+        self.variable("batch_stats", "var", jnp.ones, shape)
+        self.variable("batch_stats", "count", jnp.zeros, (), jnp.int32)
+        return (x - mean) * scale + bias
+
+
+def test_a_statistic_that_the_model_trains_is_caught(
+    tmp_path: Path, random_state_dict, monkeypatch
+) -> None:
+    """Sizes that were not published: keys and shapes fit, and the weights come back."""
+    monkeypatch.setattr(conv, "BatchNorm", TrainedMean)
+    monkeypatch.setitem(mapping._BATCH_NORM_PARTS, "running_mean", ("params", "mean"))
+    model = models.build(ModelConfig("conv", {"channels": [4, 6, 9], "latent_dim": 7}))
+    entries = mapping.table(models.find_layout("conv"), model)
+    tensors = random_state_dict({e.key: e.shape for e in entries})
+    write_tensors(tmp_path / "a.pth", tensors)
+    learned = sum(a.size for k, a in tensors.items() if k.endswith((".weight", ".bias")))
+    holds, description = count(tmp_path / "a.pth")
+    assert not holds
+    extra = 4 + 6 + 9 + 6 + 4
+    assert description == f"{learned:,} in the file, {learned + extra:,} in the model"

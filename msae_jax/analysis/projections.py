@@ -1,0 +1,93 @@
+"""Latents in two dimensions: PCA, t-SNE, UMAP."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from msae_jax.errors import InputError, unknown_name
+
+METHODS = ("pca", "tsne", "umap")
+
+
+class Projection(NamedTuple):
+    """Points in the plane.
+
+    Attributes:
+      points: float64 `[N, 2]`, centred principal components for `pca`, else without a unit.
+      explained: the share `[2]` of the variance along each axis, of `pca`; None of the others.
+      method: `pca`, `tsne` or `umap`.
+    """
+
+    points: np.ndarray
+    explained: np.ndarray | None
+    method: str
+
+
+def project(
+    z: np.ndarray,
+    method: str = "pca",
+    *,
+    seed: int = 0,
+    perplexity: float = 30.0,
+    neighbors: int = 15,
+    min_dist: float = 0.1,
+) -> Projection:
+    """Projects N latents `[N, D]` to two dimensions.
+
+    Args:
+      method: `pca` (exact), `tsne` (van der Maaten and Hinton, 2008; started from the PCA) or
+        `umap` (McInnes et al., 2018), where umap-learn is installed.
+      seed: of `tsne` and `umap`.
+      perplexity: of `tsne` only, below N. neighbors, min_dist: of `umap` only; neighbors below N.
+
+    Raises:
+      InputError: an unknown method, one that is not installed, or too few samples or dimensions.
+    """
+    if method not in METHODS:
+        raise unknown_name("projection", method, METHODS)
+    z = np.asarray(z, np.float64)
+    if z.ndim != 2 or min(z.shape) < 2:
+        raise InputError(
+            f"projecting needs [N, D] latents, N and D 2 or more, got {list(z.shape)}."
+        )
+    if method == "pca":
+        return _pca(z)
+    if method == "tsne":
+        return Projection(_tsne(z, seed, perplexity), None, method)
+    return Projection(_umap(z, seed, neighbors, min_dist), None, method)
+
+
+def _pca(z: np.ndarray) -> Projection:
+    from sklearn.decomposition import PCA
+
+    pca = PCA(2, svd_solver="full")
+    points = pca.fit_transform(z)
+    return Projection(points, pca.explained_variance_ratio_, "pca")
+
+
+def _tsne(z: np.ndarray, seed: int, perplexity: float) -> np.ndarray:
+    from sklearn.manifold import TSNE
+
+    if not 0 < perplexity < len(z):
+        raise InputError(
+            f"perplexity must be above 0 and below the {len(z)} samples, got {perplexity:g}."
+        )
+    tsne = TSNE(2, perplexity=perplexity, init="pca", learning_rate="auto", random_state=seed)
+    return tsne.fit_transform(z).astype(np.float64)
+
+
+def _umap(z: np.ndarray, seed: int, neighbors: int, min_dist: float) -> np.ndarray:
+    try:
+        from umap import UMAP
+    except ImportError:
+        raise InputError(
+            "umap needs the package umap-learn (pip install umap-learn), or use 'pca' or 'tsne'."
+        ) from None
+    if not 2 <= neighbors < len(z):
+        raise InputError(
+            f"neighbors must be at least 2 and below the {len(z)} samples, got {neighbors}."
+        )
+    umap = UMAP(n_neighbors=neighbors, min_dist=min_dist, random_state=seed, n_jobs=1)
+    return umap.fit_transform(z).astype(np.float64)

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from msae_jax.config import TrainConfig as TrainConfig
     from msae_jax.data import Dataset as Dataset
     from msae_jax.data import Split as Split
+    from msae_jax.ensemble import fit as fit
+    from msae_jax.estimator import AutoencoderEstimator as AutoencoderEstimator
     from msae_jax.inference import embed as embed
     from msae_jax.inference import evaluate as evaluate
     from msae_jax.inference import reconstruct as reconstruct
@@ -23,7 +25,6 @@ if TYPE_CHECKING:
     from msae_jax.models import register as register
     from msae_jax.models.output import Output as Output
     from msae_jax.recipes import recipe as recipe
-    from msae_jax.run import fit as fit
     from msae_jax.weights import load_weights as load_weights
 
 _HOME = {
@@ -35,11 +36,12 @@ _HOME = {
         "TrainConfig",
     ),
     "msae_jax.data": ("Dataset", "Split"),
+    "msae_jax.estimator": ("AutoencoderEstimator",),
     "msae_jax.inference": ("embed", "evaluate", "reconstruct"),
     "msae_jax.models": ("build", "register"),
     "msae_jax.models.output": ("Output",),
     "msae_jax.recipes": ("recipe",),
-    "msae_jax.run": ("fit",),
+    "msae_jax.ensemble": ("fit",),
     "msae_jax.weights": ("load_weights",),
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}

@@ -4,6 +4,9 @@ A checkpoint has three items: `weights` (params and batch_stats), `training` (st
 state, keys), and `meta` (JSON). Weights stand alone and as plain arrays, so that they open without
 knowing the model, and on any device count. Orbax finds a half-written checkpoint by itself but
 restores a flipped byte without a word, so `meta` holds a SHA-256 of each item and of itself.
+
+The checkpoints of many members (`msae_jax.ensemble`) are the same, every array with a leading
+member axis, and `meta` lists the members.
 """
 
 from __future__ import annotations
@@ -11,7 +14,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,7 +22,7 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
-from msae_jax import config, environment
+from msae_jax import config, distributed, environment
 from msae_jax.config import TrainConfig
 from msae_jax.errors import CheckpointError, InputError
 from msae_jax.train import TrainState
@@ -33,16 +36,18 @@ class Checkpoint(NamedTuple):
     Attributes:
       epoch: epochs done. variables: nested dicts of NumPy arrays, as Flax wants them.
       config: the run's configuration as nested dicts. sample_shape: of what the model reads.
-      history: the metrics of each epoch so far.
+      history: the metrics of each epoch so far; of many members, a list of those.
       versions: of the packages that wrote it.
+      members: of a checkpoint of many, what sets each apart; None for one model.
     """
 
     epoch: int
     variables: dict[str, Any]
     config: dict[str, Any]
     sample_shape: list[int]
-    history: list[dict[str, float]]
+    history: list[Any]
     versions: dict[str, str]
+    members: list[dict[str, Any]] | None = None
 
 
 def digest(tree: Any) -> str:
@@ -60,20 +65,48 @@ def _digest_json(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
-def _to_host(tree: Any) -> Any:
-    """Copies to NumPy: the buffers behind a state are donated to the next epoch."""
-    return jax.tree.map(lambda a: np.array(a, copy=True), tree)
+class Items(NamedTuple):
+    """The arrays of a training state as they are saved: NumPy, with PRNG keys as their data."""
+
+    weights: dict[str, Any]
+    training: dict[str, Any]
 
 
-def _split(state: TrainState) -> tuple[dict[str, Any], dict[str, Any]]:
-    weights = {"params": state.params, "batch_stats": state.batch_stats}
+def _split(state: TrainState) -> Items:
     training = {
         "step": state.step,
         "opt_state": state.opt_state,
         "order_key": jax.random.key_data(state.order_key),
         "noise_key": jax.random.key_data(state.noise_key),
     }
-    return weights, training
+    return Items(_split_weights(state), training)
+
+
+def to_items(state: TrainState) -> Items:
+    """Copies a state to the host, from every process: its buffers go to the next epoch."""
+    return distributed.to_host(_split(state))
+
+
+def from_items(items: Items, like: TrainState) -> TrainState:
+    """Returns the state of `items` on the default device; the rest of it is as in `like`."""
+    training = jax.tree.map(jax.numpy.asarray, items.training)
+    weights = {
+        name: jax.tree.map(
+            lambda a, b: jax.numpy.asarray(b, a.dtype), tree, items.weights.get(name, {})
+        )
+        for name, tree in _split_weights(like).items()
+    }
+    return like.replace(
+        step=training["step"],
+        opt_state=training["opt_state"],
+        order_key=jax.random.wrap_key_data(training["order_key"]),
+        noise_key=jax.random.wrap_key_data(training["noise_key"]),
+        **weights,
+    )
+
+
+def _split_weights(state: TrainState) -> dict[str, Any]:
+    return {"params": state.params, "batch_stats": state.batch_stats}
 
 
 def _manager(folder: Path, best_metric: str) -> ocp.CheckpointManager:
@@ -116,55 +149,80 @@ class Writer:
 
     def save(self, epoch: int, state: TrainState, history: list[dict[str, float]]) -> None:
         """Saves the state after `epoch` epochs; after none, of converted weights, it is kept."""
+        score = history[-1][self._settings.best_metric] if history else None
+        self.save_items(epoch, to_items(state), {"history": history}, score)
+
+    def save_items(
+        self, number: int, items: Items, record: Mapping[str, Any], score: float | None
+    ) -> None:
+        """Saves arrays with their record as checkpoint `number`.
+
+        Args:
+          record: `history` and, of many, `members`; JSON values.
+          score: decides which is best (lower is better); without one it is always kept.
+        """
         metric = self._settings.best_metric
-        weights, training = _to_host(_split(state))
         content = {
             "config": config.to_dict(self._settings),
             "sample_shape": self._sample_shape,
-            "history": history,
+            "score": score,
             "versions": environment.versions(),
-            "digests": {"weights": digest(weights), "training": digest(training)},
+            "digests": {name: digest(tree) for name, tree in items._asdict().items()},
+            **record,
         }
         saved = self._manager.save(
-            epoch,
+            number,
             args=ocp.args.Composite(
-                weights=ocp.args.StandardSave(weights),
-                training=ocp.args.StandardSave(training),
+                weights=ocp.args.StandardSave(items.weights),
+                training=ocp.args.StandardSave(items.training),
                 meta=ocp.args.JsonSave({"content": content, "sha256": _digest_json(content)}),
             ),
-            metrics={metric: history[-1][metric]} if history else None,
+            metrics=None if score is None else {metric: score},
         )
         if not saved:
-            raise CheckpointError(f"{self._folder}: a checkpoint {epoch} or later exists already.")
+            raise CheckpointError(f"{self._folder}: a checkpoint {number} or later exists already.")
 
     def restore(self, like: TrainState) -> tuple[TrainState, Checkpoint, list[str]] | None:
         """Restores the newest good checkpoint, or returns None where there is none.
 
-        Bad ones are moved to `checkpoints-damaged`, so that training can write their epochs again.
-
         Returns:
           The state on the default device, the checkpoint, and a message for each bad one.
         """
+        found = self.restore_items(lambda content: like)
+        if found is None:
+            return None
+        items, checkpoint, messages = found
+        return from_items(items, like), checkpoint, messages
+
+    def restore_items(
+        self, like: Callable[[Mapping[str, Any]], TrainState]
+    ) -> tuple[Items, Checkpoint, list[str]] | None:
+        """`restore` of the arrays alone; `like` makes a state of their shapes from the record.
+
+        Bad checkpoints are moved to `checkpoints-damaged`, so that training can write them again.
+        """
         bad: dict[int, str] = {}
-        for epoch in sorted(self._manager.all_steps(), reverse=True):
+        for number in sorted(self._manager.all_steps(), reverse=True):
             try:
-                state, checkpoint = _restore_state(self._manager, self._folder, epoch, like)
+                items, checkpoint = _restore_items(self._manager, self._folder, number, like)
             except CheckpointError as error:
-                bad[epoch] = str(error)
+                bad[number] = str(error)
                 continue
             for damaged in bad:
                 self._set_aside(damaged)
-            return state, checkpoint, list(bad.values())
+            return items, checkpoint, list(bad.values())
         if bad:
             listed = "; ".join(bad.values())
             raise CheckpointError(f"no checkpoint of this run is usable, start another: {listed}")
         return None
 
     def _set_aside(self, epoch: int) -> None:
-        target = self._folder.parent / f"{_FOLDER}-damaged" / str(epoch)
-        shutil.rmtree(target, ignore_errors=True)
-        target.parent.mkdir(exist_ok=True)
-        shutil.move(self._folder / str(epoch), target)
+        if distributed.is_main():
+            target = self._folder.parent / f"{_FOLDER}-damaged" / str(epoch)
+            shutil.rmtree(target, ignore_errors=True)
+            target.parent.mkdir(exist_ok=True)
+            shutil.move(self._folder / str(epoch), target)
+        distributed.wait_for_all("damaged checkpoint")
         self._manager.reload()
 
     def latest(self) -> int | None:
@@ -202,39 +260,31 @@ def _restore(
     return dict(restored.items()), content
 
 
-def _restore_state(
-    manager: ocp.CheckpointManager, folder: Path, epoch: int, like: TrainState
-) -> tuple[TrainState, Checkpoint]:
-    weights, training = _split(like)
-    abstract = jax.tree.map(lambda a: np.zeros(a.shape, a.dtype), training)
+def _restore_items(
+    manager: ocp.CheckpointManager,
+    folder: Path,
+    number: int,
+    like: Callable[[Mapping[str, Any]], TrainState],
+) -> tuple[Items, Checkpoint]:
+    _, content = _restore(manager, folder, number)
+    abstract = jax.tree.map(
+        lambda a: np.zeros(a.shape, a.dtype), jax.eval_shape(_split, like(content)).training
+    )
     restored, content = _restore(
         manager,
         folder,
-        epoch,
+        number,
         weights=ocp.args.StandardRestore(),  # in the precision they were saved in
         training=ocp.args.StandardRestore(abstract),
     )
-    training = jax.tree.map(jax.numpy.asarray, restored["training"])
-    weights = {
-        name: jax.tree.map(
-            lambda a, b: jax.numpy.asarray(b, a.dtype), tree, restored["weights"].get(name, {})
-        )
-        for name, tree in weights.items()
-    }
-    state = like.replace(
-        step=training["step"],
-        opt_state=training["opt_state"],
-        order_key=jax.random.wrap_key_data(training["order_key"]),
-        noise_key=jax.random.wrap_key_data(training["noise_key"]),
-        **weights,
-    )
-    return state, _checkpoint(epoch, restored["weights"], content)
+    items = Items(restored["weights"], restored["training"])
+    return items, _checkpoint(number, restored["weights"], content)
 
 
 def _checkpoint(epoch: int, weights: Mapping[str, Any], content: Mapping[str, Any]) -> Checkpoint:
     variables = {name: tree for name, tree in weights.items() if tree}
     fields = {name: content[name] for name in ("config", "sample_shape", "history", "versions")}
-    return Checkpoint(epoch, variables, **fields)
+    return Checkpoint(epoch, variables, **fields, members=content.get("members"))
 
 
 def is_run(path: Path) -> bool:
@@ -242,16 +292,68 @@ def is_run(path: Path) -> bool:
     return (path / _FOLDER).is_dir()
 
 
-def load(path: str | Path, *, best: bool = False) -> Checkpoint:
-    """Opens the weights of a run directory or of one of its checkpoints, whatever the model.
+def load(
+    path: str | Path,
+    *,
+    best: bool = False,
+    seed: int | None = None,
+    member: int | None = None,
+) -> Checkpoint:
+    """Opens the weights of one model from a run directory or one of its checkpoints.
 
     Args:
-      path: a run directory, or a checkpoint `RUN/checkpoints/EPOCH`.
+      path: a run directory, or a checkpoint `RUN/checkpoints/EPOCH`. No model need be known.
       best: the best checkpoint of a run directory instead of the latest.
+      seed: which one of a run of many.
+      member: the same by its position, where several have the seed.
 
     Raises:
       CheckpointError: there is no checkpoint, or it is damaged.
+      InputError: the path is neither, or `seed` or `member` does not pick one model.
     """
+    opened = load_all(path, best=best)
+    if opened.members is None:
+        own = opened.config["seed"]
+        if member is not None or (seed is not None and seed != own):
+            raise InputError(f"{path} holds one model, of seed {own}.")
+        return opened
+    at = _pick(path, opened.members, seed, member)
+    entry = opened.members[at]
+    settings = opened.config | {"seed": entry["seed"]}
+    for part, name in (("optimizer", "learning_rate"), ("objective", "beta")):
+        if entry[name] is not None:
+            settings[part] = settings[part] | {name: entry[name]}
+    variables = jax.tree.map(lambda a: a[at], opened.variables)
+    return opened._replace(
+        variables=variables, config=settings, history=opened.history[at], members=None
+    )
+
+
+def _pick(
+    path: str | Path, members: list[dict[str, Any]], seed: int | None, member: int | None
+) -> int:
+    if member is not None:
+        if not 0 <= member < len(members):
+            raise InputError(f"{path} has members 0 to {len(members) - 1}, got {member}.")
+        return member
+    found = [i for i, entry in enumerate(members) if seed is None or entry["seed"] == seed]
+    if len(found) == 1:
+        return found[0]
+    seeds = [entry["seed"] for entry in members]
+    if not found:
+        raise InputError(f"{path} has no seed {seed}, but {_listed(seeds)}.")
+    if seed is None:
+        raise InputError(f"{path} holds {len(members)} seeds: pick one of {_listed(seeds)}.")
+    raise InputError(f"{path} has seed {seed} as members {found}: pick one of them as member.")
+
+
+def _listed(seeds: list[int]) -> str:
+    shown = ", ".join(map(str, seeds[:10]))
+    return shown if len(seeds) <= 10 else f"{shown}, ... {seeds[-1]}"
+
+
+def load_all(path: str | Path, *, best: bool = False) -> Checkpoint:
+    """`load` of all members at once: arrays with a leading member axis, where `members` is set."""
     path = Path(path)
     if not path.exists():
         raise InputError(f"no such file or directory: {path}.")
@@ -271,12 +373,11 @@ def load(path: str | Path, *, best: bool = False) -> Checkpoint:
             if not steps:
                 raise CheckpointError(f"{folder} holds no finished checkpoint.")
             epoch = max(steps)
+        if best:
+            scores = {e: _restore(manager, folder, e)[1]["score"] for e in manager.all_steps()}
+            scored = {e: score for e, score in scores.items() if score is not None}
+            epoch = min(scored, key=lambda e: scored[e], default=epoch)
         restored, content = _restore(manager, folder, epoch, weights=ocp.args.StandardRestore())
-        checkpoint = _checkpoint(epoch, restored["weights"], content)
-        if not best:
-            return checkpoint
-        metric = checkpoint.config["best_metric"]
-        kept = {e: checkpoint.history[e - 1][metric] for e in manager.all_steps() if e}
-        return load(folder / str(min(kept, key=lambda e: kept[e], default=0)))
+        return _checkpoint(epoch, restored["weights"], content)
     finally:
         manager.close()

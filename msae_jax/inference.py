@@ -23,6 +23,9 @@ from msae_jax.train import to_unit
 
 BATCH_SIZE = 500
 
+EVALUATION = 2**32 - 1
+"""Folded into a run's noise key for its evaluations; no training step has this number."""
+
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
 def eval_step(
@@ -37,6 +40,17 @@ def eval_step(
     The squared error is that of the posterior mean. The nats of a variational model are those of
     one posterior sample drawn from `key`, an unbiased estimate of its negative ELBO.
     """
+    return sample_terms(model, objective, variables, batch, key)
+
+
+def sample_terms(
+    model: nn.Module,
+    objective: Objective,
+    variables: Mapping[str, Any],
+    batch: jax.Array,
+    key: jax.Array,
+) -> losses.Terms:
+    """`eval_step` to be traced."""
     x = to_unit(batch)
     out = _apply(model, variables, x)
     terms = losses.terms(objective, out, x)
@@ -112,7 +126,14 @@ def evaluate(
       (reconstruction + KL), `recon_nats`, `kl_nats`, `mse` per pixel, and `n`.
     """
     terms = per_sample(model, variables, x, objective, key=key, batch_size=batch_size)
-    loss = losses.per_example(objective, terms, math.prod(x.shape[1:]))
+    return summary(objective, terms, tuple(x.shape[1:]))
+
+
+def summary(
+    objective: Objective, terms: losses.Terms, sample_shape: tuple[int, ...]
+) -> dict[str, float]:
+    """Returns `evaluate`'s means of the terms `[N]` of samples of `sample_shape`."""
+    loss = losses.per_example(objective, terms, math.prod(sample_shape))
     recon, kl, mse = (float(np.mean(a, dtype=np.float64)) for a in terms)
     return {
         "loss": float(np.mean(loss, dtype=np.float64)),
@@ -120,7 +141,7 @@ def evaluate(
         "recon_nats": recon,
         "kl_nats": kl,
         "mse": mse,
-        "n": len(x),
+        "n": len(terms.mse),
     }
 
 

@@ -81,21 +81,30 @@ def terms(objective: Objective, out: Output, x: jax.Array) -> Terms:
     return Terms(recon, kl, mse)
 
 
-def scalar(objective: Objective, terms: Terms, pixels: int) -> jax.Array:
+def scalar(
+    objective: Objective, terms: Terms, pixels: int, beta: jax.Array | float | None = None
+) -> jax.Array:
     """Reduces the per-example terms of a batch, samples of `pixels` values, to the loss.
 
     `mean` is the negative beta-ELBO rescaled so that its reconstruction term is PyTorch's
     `MSELoss` or `BCELoss`: divided by D (bernoulli), or by D/2 after dropping the constant
     (gaussian); the KL term is divided by the same number, so that beta means the same everywhere.
     """
-    loss = per_example(objective, terms, pixels)
+    loss = per_example(objective, terms, pixels, beta)
     return loss.sum() if objective.reduction == "sum" else loss.mean()
 
 
-def per_example(objective: Objective, terms: Terms, pixels: int) -> jax.Array:
-    """Returns the objective of each sample, before the reduction over the batch."""
+def per_example(
+    objective: Objective, terms: Terms, pixels: int, beta: jax.Array | float | None = None
+) -> jax.Array:
+    """Returns the objective of each sample, before the reduction over the batch.
+
+    Args:
+      beta: instead of the objective's.
+    """
+    beta = objective.beta if beta is None else beta
     if objective.reduction != "mean":
-        return terms.recon_nats + objective.beta * terms.kl_nats
+        return terms.recon_nats + beta * terms.kl_nats
     if objective.likelihood == "bernoulli":
-        return (terms.recon_nats + objective.beta * terms.kl_nats) / pixels
-    return terms.mse + objective.beta * terms.kl_nats * (2.0 / pixels)
+        return (terms.recon_nats + beta * terms.kl_nats) / pixels
+    return terms.mse + beta * terms.kl_nats * (2.0 / pixels)

@@ -5,7 +5,6 @@ A run directory holds `config.json`, `metrics.jsonl` (a line an epoch) and `chec
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from collections.abc import Callable, Mapping
@@ -17,11 +16,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from msae_jax import checkpoint, config, data, train
+from msae_jax import checkpoint, data, run_directory, train
 from msae_jax.config import TrainConfig
 from msae_jax.errors import DivergedError, InputError
-from msae_jax.files import replacing
-from msae_jax.inference import evaluate
+from msae_jax.inference import EVALUATION, evaluate
 
 History = list[dict[str, float]]
 OnEpoch = Callable[[dict[str, float]], None]
@@ -77,11 +75,11 @@ def fit(
     """
     if out is not None:
         out = Path(out)
-        _check_directory(out, settings, resume)
+        run_directory.check(out, settings, resume=resume, many=False)
     streaming = settings.pipeline == "streaming"
     if dataset is None:
         dataset = data.load(settings.data, data_dir=data_dir, streaming=streaming)
-    _check_data(settings, dataset.train.x, orders)
+    check_data(settings, dataset.train.x, orders)
     task = train.make_task(settings, dataset)
     state = train.init_state(task, settings.seed, dataset.sample_shape)
     if init is not None:
@@ -90,19 +88,19 @@ def fit(
     messages: list[str] = []
     writer = None
     if out is not None:
-        _make_directory(out, settings)
+        run_directory.make(out, settings)
         writer = checkpoint.Writer(out, settings, dataset.sample_shape)
     try:
         if writer is not None and (restored := writer.restore(state)) is not None:
             state, saved, messages = restored
             history = saved.history
-        log = _Log(out, history)
+        log = run_directory.Log(out, history)
         x_train = dataset.train.x if streaming else jax.device_put(dataset.train.x)
-        while len(history) < settings.epochs and not _should_stop(settings, history):
+        while len(history) < settings.epochs and not should_stop(settings, history):
             order = None if orders is None else orders[len(history)]
             state, line = _epoch(task, state, settings, x_train, dataset.test.x, order, writer)
             history.append(line)
-            finished = len(history) == settings.epochs or _should_stop(settings, history)
+            finished = len(history) == settings.epochs or should_stop(settings, history)
             if writer is not None and (finished or len(history) % settings.checkpoint_every == 0):
                 writer.save(len(history), state, history)
             log.append(line)
@@ -141,7 +139,7 @@ def _epoch(
     state, metrics = run(task, state, x_train, order, batch_size=settings.batch_size)
     step = int(state.step)  # waits for the epoch
     seconds = time.perf_counter() - start
-    key = jax.random.fold_in(state.noise_key, 2**32 - 1)  # no training step draws from this one
+    key = jax.random.fold_in(state.noise_key, EVALUATION)
     tested = evaluate(task.model, state.variables, x_test, settings.objective, key=key)
     steps = len(metrics.loss)
     line: dict[str, float] = {"epoch": step // steps, "step": step, "seconds": round(seconds, 4)}
@@ -153,72 +151,8 @@ def _epoch(
     return state, line
 
 
-def _check_directory(out: Path, settings: TrainConfig, resume: bool) -> None:
-    """Checks that a run may be written to `out`, or that the one in it may go on."""
-    if out.exists() and not out.is_dir():
-        raise InputError(f"{out} is a file: a run needs a directory.")
-    if not out.is_dir() or not any(out.iterdir()):
-        return
-    if not resume:
-        raise InputError(
-            f"{out} is not empty: choose another --out, or --resume to go on with its run."
-        )
-    if (out / "config.json").exists():
-        _check_same_run(out, settings)
-
-
-def _make_directory(out: Path, settings: TrainConfig) -> None:
-    out.mkdir(parents=True, exist_ok=True)
-    _write(out / "config.json", json.dumps(config.to_dict(settings), indent=2) + "\n")
-
-
-def read_config(run: Path) -> TrainConfig:
-    """Reads the configuration of a run directory.
-
-    Raises:
-      InputError: it is not there, or not a configuration.
-    """
-    path = run / "config.json"
-    try:
-        return config.from_dict(TrainConfig, json.loads(path.read_text()))
-    except FileNotFoundError:
-        raise InputError(f"{run} is not a run directory: it has no config.json.") from None
-    except (json.JSONDecodeError, TypeError) as error:
-        raise InputError(f"{path} is not a configuration: {error}.") from error
-
-
-def _check_same_run(out: Path, settings: TrainConfig) -> None:
-    saved, wanted = (
-        json.loads(json.dumps(config.to_dict(c))) for c in (read_config(out), settings)
-    )
-    changed = config.differences(saved, wanted)
-    if settings.optimizer.schedule == "constant":
-        changed.pop("epochs", None)  # more epochs of the same run; a schedule would change shape
-    if changed:
-        listed = "; ".join(f"{k} was {a!r}, is {b!r}" for k, (a, b) in changed.items())
-        raise InputError(f"{out} holds another run and cannot be resumed so: {listed}.")
-
-
-def _write(path: Path, text: str) -> None:
-    with replacing(path, overwrite=True) as temporary:
-        temporary.write_text(text)
-
-
-class _Log:
-    """`metrics.jsonl` of a run directory, begun anew from what the restored checkpoint knows."""
-
-    def __init__(self, out: Path | None, history: History) -> None:
-        self._path = None if out is None else out / "metrics.jsonl"
-        if self._path is not None:
-            _write(self._path, "".join(json.dumps(line) + "\n" for line in history))
-
-    def append(self, line: dict[str, float]) -> None:
-        if self._path is not None:
-            with self._path.open("a") as file:
-                file.write(json.dumps(line) + "\n")
-
-
-def _check_data(settings: TrainConfig, x: data.Samples, orders: np.ndarray | None) -> None:
+def check_data(settings: TrainConfig, x: data.Samples, orders: np.ndarray | None = None) -> None:
+    """Raises InputError where the objective or the orders do not fit the training data."""
     if settings.objective.likelihood == "bernoulli" and isinstance(x, np.ndarray):
         low, high = (0, 1) if x.dtype == np.uint8 else (float(x.min()), float(x.max()))
         if low < 0 or high > 1:
@@ -238,7 +172,8 @@ def _check_data(settings: TrainConfig, x: data.Samples, orders: np.ndarray | Non
         raise InputError(f"orders must index {len(x)} samples, 0 to {len(x) - 1}.")
 
 
-def _should_stop(settings: TrainConfig, history: History) -> bool:
+def should_stop(settings: TrainConfig, history: History) -> bool:
+    """Whether early stopping ends training after `history`."""
     rule = settings.early_stopping
     if rule is None or not history:
         return False

@@ -8,6 +8,7 @@ step's number samples latents. Nothing else is random, so that a state alone say
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import chex
@@ -31,6 +32,21 @@ class Task(NamedTuple):
     optimizer: optax.GradientTransformation
 
 
+class Keys(NamedTuple):
+    """The typed PRNG keys of one seed: of the initial weights, the data order, latent noise."""
+
+    init: jax.Array
+    order: jax.Array
+    noise: jax.Array
+
+
+class Tuned(NamedTuple):
+    """Numbers of a configuration as arrays, so that one program serves all their values."""
+
+    learning_rate: jax.Array
+    beta: jax.Array
+
+
 class TrainState(flax.struct.PyTreeNode):
     """Everything that training changes, and the keys it draws from.
 
@@ -38,6 +54,8 @@ class TrainState(flax.struct.PyTreeNode):
       step: steps done, int32.
       params, batch_stats: the model's variables; `batch_stats` is empty without batch norm.
       order_key, noise_key: typed PRNG keys, the same throughout a run.
+      tuned: replaces the task's beta and multiplies its learning rate; None leaves both as they
+        are.
     """
 
     step: jax.Array
@@ -46,6 +64,7 @@ class TrainState(flax.struct.PyTreeNode):
     opt_state: optax.OptState
     order_key: jax.Array
     noise_key: jax.Array
+    tuned: Tuned | None = None
 
     @property
     def variables(self) -> dict[str, Any]:
@@ -78,19 +97,28 @@ def make_task(config: TrainConfig, dataset: data.Dataset) -> Task:
     return Task(model, config.objective, make_optimizer(config.optimizer, steps))
 
 
+def seed_keys(seed: jax.Array | int) -> Keys:
+    """Returns the keys of a seed."""
+    return Keys(*jax.random.split(jax.random.key(seed), 3))
+
+
 @functools.partial(jax.jit, static_argnums=(0, 2))
 def init_state(task: Task, seed: jax.Array | int, sample_shape: tuple[int, ...]) -> TrainState:
     """Returns the state before the first step, for samples of `sample_shape`."""
-    init_key, order_key, noise_key = jax.random.split(jax.random.key(seed), 3)
-    variables = models.init_variables(task.model, init_key, sample_shape)
+    return state_of_keys(task, seed_keys(seed), sample_shape)
+
+
+def state_of_keys(task: Task, keys: Keys, sample_shape: tuple[int, ...]) -> TrainState:
+    """Returns the state before the first step that `keys` give."""
+    variables = models.init_variables(task.model, keys.init, sample_shape)
     params = variables["params"]
     return TrainState(
         step=jnp.zeros((), jnp.int32),
         params=params,
         batch_stats=variables.get("batch_stats", {}),
         opt_state=task.optimizer.init(params),
-        order_key=order_key,
-        noise_key=noise_key,
+        order_key=keys.order,
+        noise_key=keys.noise,
     )
 
 
@@ -108,6 +136,7 @@ def train_step(task: Task, state: TrainState, batch: jax.Array) -> tuple[TrainSt
     x = to_unit(batch)
     pixels = x.size // x.shape[0]
     noise = jax.random.fold_in(state.noise_key, state.step)
+    beta = task.objective.beta if state.tuned is None else state.tuned.beta
 
     def loss_fn(params: Any) -> tuple[jax.Array, tuple[losses.Terms, Any]]:
         variables = {"params": params, "batch_stats": state.batch_stats}
@@ -115,11 +144,13 @@ def train_step(task: Task, state: TrainState, batch: jax.Array) -> tuple[TrainSt
             variables, x, key=noise, train=True, mutable=["batch_stats"]
         )
         terms = losses.terms(task.objective, out, x)
-        return losses.scalar(task.objective, terms, pixels), (terms, mutated)
+        return losses.scalar(task.objective, terms, pixels, beta), (terms, mutated)
 
     gradient = jax.value_and_grad(loss_fn, has_aux=True)
     (loss, (terms, mutated)), grads = gradient(state.params)
     updates, opt_state = task.optimizer.update(grads, state.opt_state, state.params)
+    if state.tuned is not None:
+        updates = optax.tree.scale(state.tuned.learning_rate, updates)
     state = state.replace(
         step=state.step + 1,
         params=optax.apply_updates(state.params, updates),
@@ -133,6 +164,35 @@ def epoch_order(state: TrainState, n: int, batch_size: int) -> jax.Array:
     """Returns the order, a permutation `[n]`, of the epoch that `state` is at the start of."""
     epoch = state.step // -(-n // batch_size)
     return jax.random.permutation(jax.random.fold_in(state.order_key, epoch), n)
+
+
+def epoch(
+    task: Task,
+    state: TrainState,
+    x: jax.Array,
+    order: jax.Array | None = None,
+    *,
+    batch_size: int,
+    place: Callable[[jax.Array], jax.Array] = lambda batch: batch,
+) -> tuple[TrainState, Metrics]:
+    """One epoch over a set `[N, ...]` that lives on the device; traced, see `train_epoch`.
+
+    Args:
+      place: applied to each batch before its step, such as to spread it over devices.
+    """
+    if order is None:
+        order = epoch_order(state, len(x), batch_size)
+    full = len(order) // batch_size
+    batches = order[: full * batch_size].reshape(full, batch_size)
+
+    def step(state: TrainState, indices: jax.Array) -> tuple[TrainState, Metrics]:
+        return train_step(task, state, place(jnp.take(x, indices, axis=0, mode="clip")))
+
+    state, metrics = jax.lax.scan(step, state, batches)
+    if len(order) % batch_size:
+        state, last = step(state, order[full * batch_size :])
+        metrics = jax.tree.map(lambda a, b: jnp.append(a, b[None]), metrics, last)
+    return state, metrics
 
 
 @functools.partial(jax.jit, static_argnums=0, static_argnames="batch_size", donate_argnames="state")
@@ -155,19 +215,7 @@ def train_epoch(
     Returns:
       The state after the epoch, and the metrics of each step, `[steps]`.
     """
-    if order is None:
-        order = epoch_order(state, len(x), batch_size)
-    full = len(order) // batch_size
-    batches = order[: full * batch_size].reshape(full, batch_size)
-
-    def step(state: TrainState, indices: jax.Array) -> tuple[TrainState, Metrics]:
-        return train_step(task, state, jnp.take(x, indices, axis=0, mode="clip"))
-
-    state, metrics = jax.lax.scan(step, state, batches)
-    if len(order) % batch_size:
-        state, last = step(state, order[full * batch_size :])
-        metrics = jax.tree.map(lambda a, b: jnp.append(a, b[None]), metrics, last)
-    return state, metrics
+    return epoch(task, state, x, order, batch_size=batch_size)
 
 
 _compiled_step = jax.jit(train_step, static_argnums=0, donate_argnums=1)

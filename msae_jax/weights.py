@@ -24,7 +24,12 @@ class Weights(NamedTuple):
 
 
 def load_weights(
-    path: str | Path, *, best: bool = False, model: str | ModelConfig | None = None
+    path: str | Path,
+    *,
+    best: bool = False,
+    model: str | ModelConfig | None = None,
+    seed: int | None = None,
+    member: int | None = None,
 ) -> Weights:
     """Opens weights to compute with: in float32, whatever precision they are kept in.
 
@@ -33,8 +38,9 @@ def load_weights(
         of PyTorch weights (`interop.load_torch`).
       best: the best checkpoint of a run directory instead of the latest.
       model: of a file, where its keys and shapes do not tell.
+      seed, member: which model of a run of many seeds (`checkpoint.load`).
     """
-    opened = open_weights(path, best=best, model=model)
+    opened = open_weights(path, best=best, model=model, seed=seed, member=member)
     return opened._replace(variables=jax.tree.map(_float32, opened.variables))
 
 
@@ -44,7 +50,12 @@ def _float32(array: np.ndarray) -> np.ndarray:
 
 
 def open_weights(
-    path: str | Path, *, best: bool = False, model: str | ModelConfig | None = None
+    path: str | Path,
+    *,
+    best: bool = False,
+    model: str | ModelConfig | None = None,
+    seed: int | None = None,
+    member: int | None = None,
 ) -> Weights:
     """`load_weights` in the precision that the weights are kept in."""
     if Path(path).is_file():
@@ -52,10 +63,12 @@ def open_weights(
 
         if best:
             raise InputError(f"--best picks a checkpoint of a run directory; {path} is a file.")
+        if seed is not None or member is not None:
+            raise InputError(f"--seed and --member pick from a run of many; {path} is a file.")
         return load_torch(path, model)
     if model is not None and Path(path).exists():
         raise InputError(f"--model is for files of weights: {path} is none or knows its own model.")
-    opened = checkpoint.load(path, best=best)
+    opened = checkpoint.load(path, best=best, seed=seed, member=member)
     settings = config.from_dict(TrainConfig, opened.config)
     built = models.build(settings.model, tuple(opened.sample_shape))
     return Weights(built, opened.variables, settings)

@@ -1,4 +1,4 @@
-"""Strict dtype promotion everywhere, and small data sets that need no files."""
+"""Strict dtype promotion everywhere, eight host devices, and small data sets that need no files."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import pytest
 from msae_jax.data import Dataset, Split
 
 jax.config.update("jax_numpy_dtype_promotion", "strict")
+jax.config.update("jax_num_cpu_devices", 8)  # for the meshes; everything else uses the first
 
 
 @pytest.fixture(scope="session")

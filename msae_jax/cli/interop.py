@@ -1,0 +1,76 @@
+"""`msae convert`, `verify`, `replay`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from msae_jax.cli.app import (
+    AsJson,
+    Best,
+    Data,
+    DataDir,
+    ModelName,
+    Options,
+    app,
+)
+
+
+@app.command()
+def convert(
+    source: Annotated[Path, typer.Argument(help="Run directory, checkpoint, .pth, .safetensors.")],
+    target: Annotated[Path, typer.Argument(help=".pth, .safetensors, or a new run directory.")],
+    model: ModelName = None,
+    options: Options = None,
+    best: Best = False,
+    overwrite: Annotated[bool, typer.Option(help="Replace TARGET where it is a file.")] = False,
+) -> None:
+    """Convert weights between PyTorch's files and run directories, bit for bit."""
+    from msae_jax.interop import convert as c
+
+    given = c.model_config(model, options or [])
+    done = c.convert(source, target, given, best=best, overwrite=overwrite)
+    sizes = ", ".join(f"{k}={v}" for k, v in done.config.model.options.items()) or "default sizes"
+    print(f"{done.config.model.name} ({sizes})")
+    print(target)
+
+
+@app.command()
+def verify(
+    weights: Annotated[Path, typer.Argument(help="A .pth or .safetensors file.")],
+    model: ModelName = None,
+    options: Options = None,
+    data: Data = None,
+    data_dir: DataDir = None,
+    out: Annotated[Path | None, typer.Option("--json", help="Write the certificate here.")] = None,
+    overwrite: Annotated[bool, typer.Option(help="Replace --json where it exists.")] = False,
+) -> None:
+    """Compare JAX with PyTorch on a file of weights, layer by layer; exit status 1 if they differ.
+
+    Without PyTorch installed: keys, shapes, the round trip, recorded figures.
+    """
+    from msae_jax.interop import convert as c
+    from msae_jax.interop import verify as v
+
+    given = c.model_config(model, options or [])
+    certificate = v.verify(
+        weights, given, data_name=data, data_dir=data_dir, out=out, overwrite=overwrite
+    )
+    print(certificate)
+    if not certificate.passed:
+        raise typer.Exit(1)
+
+
+@app.command()
+def replay(
+    study: Annotated[str, typer.Argument(help="sines.")],
+    as_json: AsJson = False,
+) -> None:
+    """Train from PyTorch's recorded initial weights and batches, beside the published curves."""
+    from msae_jax.experiments import replay as r
+
+    found = r.replay(study)
+    print(json.dumps(found.to_dict(), indent=2) if as_json else found)

@@ -1,0 +1,115 @@
+"""Several processes, on one machine or many, through JAX's own distributed runtime."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import time
+from typing import Any
+
+import jax
+import numpy as np
+
+from msae_jax.errors import InputError
+
+TIMEOUT = 60.0
+"""Seconds to wait for the coordinator and, there, for the other processes."""
+
+
+def use_host_devices(count: int | None = None) -> None:
+    """Makes the CPU appear as several devices, one a core by default; call it before JAX is used.
+
+    Has no effect on accelerators, or where the environment says how many there are.
+    """
+    flags = os.environ.get("XLA_FLAGS", "")
+    if count is None and ("device_count" in flags or "JAX_NUM_CPU_DEVICES" in os.environ):
+        return
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    with contextlib.suppress(RuntimeError):  # JAX is in use already: with what it has
+        jax.config.update("jax_num_cpu_devices", count or cores or 1)
+
+
+def initialize(
+    coordinator: str | None = None,
+    num_processes: int | None = None,
+    process_id: int | None = None,
+    *,
+    timeout: float = TIMEOUT,
+) -> None:
+    """Joins this process to the others; call it before anything else of JAX.
+
+    Args:
+      coordinator: HOST:PORT of process 0; None takes all three from the cluster's environment
+        (SLURM, Open MPI, Kubernetes, Cloud TPU), as JAX detects it.
+      timeout: seconds.
+
+    Raises:
+      InputError: the arguments do not make sense, or the coordinator does not answer in time.
+    """
+    if coordinator is None:
+        if num_processes is not None or process_id is not None:
+            raise InputError("--num-processes and --process-id need --coordinator HOST:PORT.")
+        try:
+            jax.distributed.initialize(initialization_timeout=int(timeout))
+        except ValueError as error:
+            raise InputError(
+                "JAX finds no cluster in the environment: give --coordinator HOST:PORT, "
+                f"--num-processes and --process-id ({str(error).splitlines()[0]})."
+            ) from error
+        return
+    host, _, port = coordinator.rpartition(":")
+    if not host or not port.isdigit() or int(port) > 65535:
+        raise InputError(f"--coordinator must be HOST:PORT, got {coordinator!r}.")
+    if num_processes is None or process_id is None:
+        raise InputError("--coordinator needs --num-processes and --process-id too.")
+    if not 0 <= process_id < num_processes:
+        raise InputError(
+            f"--process-id must be 0 to {num_processes - 1} of {num_processes}, got {process_id}."
+        )
+    if process_id > 0:
+        _wait_for(host, int(port), timeout)  # JAX aborts the process where nobody answers
+    jax.distributed.initialize(
+        coordinator, num_processes, process_id, initialization_timeout=int(timeout)
+    )
+
+
+def _wait_for(host: str, port: int, timeout: float) -> None:
+    end = time.monotonic() + timeout
+    while True:
+        try:
+            socket.create_connection((host, port), timeout=2).close()
+            return
+        except OSError as error:
+            if time.monotonic() > end:
+                raise InputError(
+                    f"no coordinator answers at {host}:{port} after {timeout:.0f} seconds "
+                    f"({error.strerror or error}): start process 0 there first."
+                ) from error
+        time.sleep(0.2)
+
+
+def is_main() -> bool:
+    """Whether this process writes the files that are written once."""
+    return jax.process_index() == 0
+
+
+def wait_for_all(name: str) -> None:
+    """Waits until every process has come here."""
+    if jax.process_count() > 1:
+        from jax.experimental import multihost_utils
+
+        multihost_utils.sync_global_devices(name)
+
+
+def to_host(tree: Any) -> Any:
+    """Copies arrays, wherever their parts are, to NumPy on every process."""
+
+    def copy(array: Any) -> np.ndarray:
+        if isinstance(array, jax.Array) and not array.is_fully_addressable:
+            from jax.experimental import multihost_utils
+
+            return multihost_utils.process_allgather(array, tiled=True)
+        return np.array(array, copy=True)
+
+    return jax.tree.map(copy, tree)

@@ -1,0 +1,308 @@
+"""Many seeds at once: the training of one seed, transformed. Nothing below knows about seeds.
+
+States are stacked along a leading member axis. Devices form a mesh with the axes `seed`, over
+which members are spread, and `data`, over which the batch of each is split. On its device a member
+trains after another (`lax.map`), or in chunks of `at_once` as one batch (`vmap`): accelerators are
+idle without the second, CPUs slower with it, up to twice for convolutions.
+"""
+
+from __future__ import annotations
+
+import functools
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jax.sharding import Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
+
+from msae_jax import data, losses, train
+from msae_jax.config import TrainConfig
+from msae_jax.errors import InputError, unknown_name
+from msae_jax.inference import BATCH_SIZE, EVALUATION, sample_terms
+
+SOURCES = ("init", "order", "noise")
+"""What a seed decides: the initial weights, the data order, the latent noise."""
+
+
+@dataclass(frozen=True)
+class Member:
+    """One of many: a seed, what it decides, and the numbers that may differ between members.
+
+    Attributes:
+      vary: `all`, or the one of `SOURCES` that `seed` decides while the others follow the seed of
+        the shared configuration.
+      learning_rate, beta: instead of the shared configuration's.
+    """
+
+    seed: int
+    vary: str = "all"
+    learning_rate: float | None = None
+    beta: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.vary not in ("all", *SOURCES):
+            raise unknown_name("source of variance", self.vary, ("all", *SOURCES))
+
+    def config(self, settings: TrainConfig) -> TrainConfig:
+        """Returns the configuration that trains this member alone, where `vary` is `all`."""
+        optimizer, objective = settings.optimizer, settings.objective
+        if self.learning_rate is not None:
+            optimizer = replace(optimizer, learning_rate=self.learning_rate)
+        if self.beta is not None:
+            objective = replace(objective, beta=self.beta)
+        return replace(settings, seed=self.seed, optimizer=optimizer, objective=objective)
+
+
+class Spread(NamedTuple):
+    """How members lie on devices: the mesh, and how many train as one batch on each device."""
+
+    mesh: Mesh
+    at_once: int = 1
+
+    @property
+    def rows(self) -> int:
+        """Members must come in multiples of this."""
+        return self.mesh.shape["seed"]
+
+
+def make_mesh(
+    data_devices: int = 1, devices: Sequence[jax.Device] | None = None, members: int | None = None
+) -> Mesh:
+    """Returns the mesh ('seed', 'data') of all devices, of every process.
+
+    Args:
+      data_devices: devices that share one batch; members are spread over the rest.
+      members: how many there are: devices beyond them would be idle and are left out.
+
+    Raises:
+      InputError: the devices cannot be divided so.
+    """
+    devices = jax.devices() if devices is None else list(devices)
+    if data_devices < 1 or len(devices) % data_devices:
+        raise InputError(
+            f"{len(devices)} devices cannot be divided into groups of {data_devices}: choose a "
+            "divisor as the number of data devices."
+        )
+    groups = len(devices) // data_devices
+    if members is not None and jax.process_count() == 1:
+        groups = min(groups, members)
+    grid = np.asarray(devices[: groups * data_devices]).reshape(groups, data_devices)
+    return Mesh(grid, ("seed", "data"), axis_types=(jax.sharding.AxisType.Auto,) * 2)
+
+
+def make_task(
+    settings: TrainConfig, dataset: data.Dataset, members: Sequence[Member]
+) -> train.Task:
+    """Returns the task that all members share."""
+    if not _tuned(members):
+        return train.make_task(settings, dataset)
+    optimizer = replace(settings.optimizer, learning_rate=1.0)
+    objective = replace(settings.objective, beta=1.0)
+    return train.make_task(replace(settings, optimizer=optimizer, objective=objective), dataset)
+
+
+def _tuned(members: Sequence[Member]) -> bool:
+    return any(m.learning_rate is not None or m.beta is not None for m in members)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 2))
+def _init(task: train.Task, keys: train.Keys, sample_shape: tuple[int, ...]) -> train.TrainState:
+    return jax.vmap(lambda k: train.state_of_keys(task, k, sample_shape))(keys)
+
+
+def init_states(
+    task: train.Task,
+    settings: TrainConfig,
+    members: Sequence[Member],
+    sample_shape: tuple[int, ...],
+) -> train.TrainState:
+    """Returns the members' states before the first step; every leaf has a leading member axis."""
+    base = settings.seed
+    seeds = {
+        source: [m.seed if m.vary in ("all", source) else base for m in members]
+        for source in SOURCES
+    }
+    split = jax.vmap(train.seed_keys)
+    keys = train.Keys(*(split(jnp.array(seeds[s], jnp.uint32))[i] for i, s in enumerate(SOURCES)))
+    states = _init(task, keys, sample_shape)
+    if not _tuned(members):
+        return states
+    configs = [m.config(settings) for m in members]
+    rates = jnp.array([c.optimizer.learning_rate for c in configs], jnp.float32)
+    betas = jnp.array([c.objective.beta for c in configs], jnp.float32)
+    return states.replace(tuned=train.Tuned(rates, betas))
+
+
+def put(tree: Any, mesh: Mesh, *axes: str) -> Any:
+    """Puts arrays on the mesh: the leading axis along `axes`, or whole on every device."""
+    return jax.device_put(tree, NamedSharding(mesh, P(*axes)))
+
+
+def _on_members(fn: Any, spread: Spread, shared: Any, *stacked: Any) -> Any:
+    """Maps `fn(shared, *member)` over members that are spread over the mesh's `seed` axis."""
+
+    def local(shared: Any, *stacked: Any) -> Any:
+        def one(member: Any) -> Any:
+            return fn(shared, *member)
+
+        return lax.map(one, stacked, batch_size=spread.at_once if spread.at_once > 1 else None)
+
+    return jax.shard_map(
+        local,
+        mesh=spread.mesh,
+        in_specs=(P(), *(P("seed") for _ in stacked)),
+        out_specs=P("seed"),
+        axis_names={"seed"},
+        check_vma=False,
+    )(shared, *stacked)
+
+
+@functools.partial(
+    jax.jit, static_argnums=0, static_argnames=("batch_size", "spread"), donate_argnames="states"
+)
+def train_epoch(
+    task: train.Task,
+    states: train.TrainState,
+    active: jax.Array,
+    x: jax.Array,
+    *,
+    batch_size: int,
+    spread: Spread,
+) -> tuple[train.TrainState, train.Metrics, jax.Array]:
+    """One epoch of every active member as one program.
+
+    A member that diverges keeps the state it had before the epoch.
+
+    Args:
+      states: members' states, `[M, ...]` each, donated; M is a multiple of `spread.rows`.
+      active: bool `[M]`; the others stay as they are.
+      x: the training set `[N, ...]`.
+
+    Returns:
+      States; metrics `[M, steps]`, on every process, NaN where not active; and bool `[M]`: whether
+      the parameters are finite after the epoch.
+    """
+    split = spread.mesh.shape["data"] > 1
+
+    def place(batch: jax.Array) -> jax.Array:
+        return lax.with_sharding_constraint(batch, P("data")) if split else batch
+
+    def go(x: jax.Array, state: train.TrainState) -> Any:
+        after, metrics = train.epoch(task, state, x, batch_size=batch_size, place=place)
+        leaves = jax.tree.leaves(after.params)
+        finite = jnp.stack([jnp.isfinite(leaf).all() for leaf in leaves]).all()
+        good = finite & jnp.isfinite(metrics.loss).all()
+        kept = jax.tree.map(lambda a, b: lax.select(good, a, b), after, state)
+        return kept, metrics, finite
+
+    def one(x: jax.Array, state: train.TrainState, active: jax.Array) -> Any:
+        like = jax.eval_shape(go, x, state)[1]
+
+        def stay(x: jax.Array, state: train.TrainState) -> Any:
+            nothing = jax.tree.map(lambda a: jnp.full(a.shape, jnp.nan, a.dtype), like)
+            return state, nothing, jnp.array(True)
+
+        return lax.cond(active, go, stay, x, state)
+
+    states, metrics, finite = _on_members(one, spread, x, states, active)
+    everywhere = NamedSharding(spread.mesh, P())
+    return states, *lax.with_sharding_constraint((metrics, finite), everywhere)
+
+
+@functools.partial(jax.jit, static_argnums=0, static_argnames="spread")
+def evaluate(
+    task: train.Task,
+    states: train.TrainState,
+    active: jax.Array,
+    batches: jax.Array,
+    *,
+    spread: Spread,
+) -> losses.Terms:
+    """Returns the terms `[M, K * B]` of each sample of `batches` `[K, B, ...]`, on every process.
+
+    As `inference.eval_step` computes them; NaN where a member is not active.
+    """
+
+    def one(batches: jax.Array, state: train.TrainState, active: jax.Array) -> losses.Terms:
+        key = jax.random.fold_in(state.noise_key, EVALUATION)
+
+        def step(numbered: tuple[jax.Array, jax.Array]) -> losses.Terms:
+            i, batch = numbered
+            noise = jax.random.fold_in(key, i)
+            return sample_terms(task.model, task.objective, state.variables, batch, noise)
+
+        def go() -> losses.Terms:
+            return jax.tree.map(jnp.ravel, lax.map(step, (jnp.arange(len(batches)), batches)))
+
+        def stay() -> losses.Terms:
+            return losses.Terms(*[jnp.full(batches.shape[0] * batches.shape[1], jnp.nan)] * 3)
+
+        return lax.cond(active, go, stay)
+
+    terms = _on_members(one, spread, batches, states, active)
+    return lax.with_sharding_constraint(terms, NamedSharding(spread.mesh, P()))
+
+
+def padded_batches(x: np.ndarray, batch_size: int = BATCH_SIZE) -> np.ndarray:
+    """Returns a set `[N, ...]` as batches `[K, B, ...]`; the last is filled up from the start."""
+    size = min(batch_size, len(x))
+    count = -(-len(x) // size)
+    return x[np.arange(count * size) % len(x)].reshape(count, size, *x.shape[1:])
+
+
+def choose_at_once(
+    task: train.Task, states: train.TrainState, x: jax.Array, *, batch_size: int, mesh: Mesh
+) -> int:
+    """Returns how many members to train as one batch on a device, by measuring.
+
+    Doubles the number while a step takes less time per member and fits the device's memory. On CPU
+    the answer is 1, without measuring: see the head of this module.
+    """
+    device = mesh.devices.flat[0]
+    if device.platform == "cpu":
+        return 1
+    local = len(states.step) // mesh.shape["seed"]
+    limit = 0.8 * (device.memory_stats() or {}).get("bytes_limit", float("inf"))
+    state = jax.tree.map(lambda a: a[:1], states)
+    best, best_seconds, count = 1, float("inf"), 1
+    while count <= local:
+        many = jax.tree.map(lambda a, n=count: jnp.repeat(a, n, axis=0), state)
+        seconds = _seconds_per_member(task, many, x, batch_size, limit)
+        if seconds is None or seconds > 0.98 * best_seconds:
+            break
+        best, best_seconds, count = count, seconds, 2 * count
+    return best
+
+
+def _seconds_per_member(
+    task: train.Task, states: train.TrainState, x: jax.Array, batch_size: int, limit: float
+) -> float | None:
+    """Returns the seconds of a few steps per member, or None where they do not fit the memory."""
+    order = jnp.arange(min(len(x), 16 * batch_size))
+
+    @jax.jit
+    def steps(states: train.TrainState, x: jax.Array) -> Any:
+        return jax.vmap(lambda s: train.epoch(task, s, x, order, batch_size=batch_size))(states)
+
+    try:
+        compiled = steps.lower(states, x).compile()
+        memory: Any = compiled.memory_analysis()
+        if memory is not None and memory.temp_size_in_bytes + memory.output_size_in_bytes > limit:
+            return None
+        jax.block_until_ready(compiled(states, x))
+        times = []
+        for _ in range(3):
+            start = time.perf_counter()
+            jax.block_until_ready(compiled(states, x))
+            times.append(time.perf_counter() - start)
+    except jax.errors.JaxRuntimeError as error:
+        if "RESOURCE_EXHAUSTED" in str(error):
+            return None
+        raise
+    return min(times) / len(states.step)

@@ -1,0 +1,86 @@
+"""Two real processes on this machine give what one gives."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from msae_jax import checkpoint, distributed
+from msae_jax.errors import InputError
+
+MODEL = ["--model", "baseline", "--set", "hidden=[16]", "--epochs", "2", "--optimizer", "sgd"]
+
+
+def free_port() -> int:
+    with socket.socket() as s:
+        s.bind(("localhost", 0))
+        return s.getsockname()[1]
+
+
+def train(out: Path, *args: str) -> subprocess.Popen:
+    command = [sys.executable, "-m", "msae_jax", "train", *MODEL, "--out", str(out), *args]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def together(out: Path, *args: str) -> None:
+    port = free_port()
+    processes = [
+        train(
+            out,
+            *("--coordinator", f"localhost:{port}"),
+            *("--num-processes", "2", "--process-id", str(i)),
+            *args,
+        )
+        for i in range(2)
+    ]
+    for process in processes:
+        output = process.communicate(timeout=180)
+        assert process.returncode == 0, output
+
+
+@pytest.mark.parametrize("data_devices", ["1", "2"])
+def test_two_processes_give_the_result_of_one(tmp_path: Path, data_devices: str) -> None:
+    """Seeds spread over both: the same bits. A batch split between them: 1e-6 relative."""
+    single = train(tmp_path / "one", "--seeds", "3")
+    assert single.wait(timeout=180) == 0
+    how = ["--host-devices", "1", "--data-devices", data_devices]
+    together(tmp_path / "two", "--seeds", "2", *how)
+    together(tmp_path / "two", "--seeds", "3", "--resume", *how)  # and goes on, adding a seed
+    one, two = (checkpoint.load_all(tmp_path / name) for name in ("one", "two"))
+    assert [m["seed"] for m in two.members or []] == [0, 1, 2]
+    for a, b in zip(jax.tree.leaves(one.variables), jax.tree.leaves(two.variables), strict=True):
+        if data_devices == "1":
+            np.testing.assert_array_equal(a, b)
+        else:
+            np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-7)
+    for a, b in zip(one.history, two.history, strict=True):
+        assert a[-1]["test_mse"] == pytest.approx(b[-1]["test_mse"], rel=1e-6)
+
+
+def test_an_absent_coordinator_is_an_error_in_time() -> None:
+    start = time.monotonic()
+    with pytest.raises(InputError, match="no coordinator answers at localhost:"):
+        distributed.initialize(f"localhost:{free_port()}", 2, 1, timeout=1)
+    assert time.monotonic() - start < 10
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("localhost", 2, 0), "HOST:PORT"),
+        (("localhost:99999", 2, 0), "HOST:PORT"),
+        (("localhost:1", 2, 2), "0 to 1"),
+        (("localhost:1", None, 0), "needs --num-processes"),
+        ((None, 2, 0), "need --coordinator"),
+    ],
+)
+def test_bad_arguments_are_refused(arguments: tuple, words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        distributed.initialize(*arguments)

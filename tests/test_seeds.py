@@ -1,0 +1,202 @@
+"""Seed k of many is seed k alone.
+
+Bit for bit where members train one after another (`at_once=1`, the strategy on CPU) on one device;
+spread over several, too, but for batch norm, whose sums XLA fuses differently in a program for
+several devices. There, where members train as one batch, and where devices share each batch,
+arithmetic is ordered differently: 1e-6 relative in the losses of an epoch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from msae_jax import seeds, train
+from msae_jax.config import ModelConfig, Objective, OptimizerConfig, TrainConfig
+from msae_jax.data import Dataset
+from msae_jax.errors import InputError
+from msae_jax.inference import per_sample
+from msae_jax.seeds import Member, Spread
+
+# SGD where bits may differ, because Adam turns the rounding noise of a zero gradient into steps.
+SGD = OptimizerConfig("sgd", 0.1)
+BASELINE = TrainConfig(model=ModelConfig("baseline", {"hidden": [16]}), batch_size=32)
+CONV = TrainConfig(model=ModelConfig("conv", {"channels": [4, 4, 8]}), batch_size=32)
+VAE = TrainConfig(
+    model=ModelConfig("vae3", {"hidden": [16]}),
+    objective=Objective("bernoulli", "sum"),
+    batch_size=32,
+)
+MSAE = TrainConfig(model=ModelConfig("msae", {"channels": [2, 4]}), batch_size=32)
+CASES = [(BASELINE, "signals"), (MSAE, "signals"), (CONV, "images"), (VAE, "images")]
+
+
+def train_many(
+    settings: TrainConfig,
+    dataset: Dataset,
+    members: list[Member],
+    spread: Spread,
+    active: list[bool] | None = None,
+    epochs: int = 2,
+) -> tuple[train.TrainState, train.Metrics, Any]:
+    task = seeds.make_task(settings, dataset, members)
+    states = seeds.init_states(task, settings, members, dataset.sample_shape)
+    states, mask = seeds.put(
+        (states, np.array(active or [True] * len(members))), spread.mesh, "seed"
+    )
+    x = seeds.put(dataset.train.x, spread.mesh)
+    for _ in range(epochs):
+        states, metrics, finite = seeds.train_epoch(
+            task, states, mask, x, batch_size=settings.batch_size, spread=spread
+        )
+    return states, metrics, finite
+
+
+def train_one(
+    settings: TrainConfig, dataset: Dataset, epochs: int = 2
+) -> tuple[train.TrainState, train.Metrics]:
+    task = train.make_task(settings, dataset)
+    state = train.init_state(task, settings.seed, dataset.sample_shape)
+    x = jnp.asarray(dataset.train.x)
+    for _ in range(epochs):
+        state, metrics = train.train_epoch(task, state, x, batch_size=settings.batch_size)
+    return state, metrics
+
+
+def assert_same_bits(many: train.TrainState, k: int, one: train.TrainState) -> None:
+    pairs = zip(
+        jax.tree.leaves((many.params, many.batch_stats, many.opt_state)),
+        jax.tree.leaves((one.params, one.batch_stats, one.opt_state)),
+        strict=True,
+    )
+    for a, b in pairs:
+        np.testing.assert_array_equal(np.asarray(a)[k], b)
+
+
+@pytest.mark.parametrize(
+    ("settings", "name", "devices"),
+    [*((*case, 1) for case in CASES), *((*case, 8) for case in CASES if case[0] is not CONV)],
+)
+def test_seed_k_of_many_is_seed_k_alone(settings: TrainConfig, name: str, devices, request) -> None:
+    dataset = request.getfixturevalue(name)
+    mesh = seeds.make_mesh(devices=jax.devices()[:devices])
+    members = [Member(seed) for seed in range(8)]
+    states, metrics, _ = train_many(settings, dataset, members, Spread(mesh))
+    for k in (0, 7):
+        one, own = train_one(replace(settings, seed=k), dataset)
+        assert_same_bits(states, k, one)
+        np.testing.assert_array_equal(np.asarray(metrics.loss)[k], own.loss)
+
+
+@pytest.mark.parametrize(("settings", "name"), CASES)
+@pytest.mark.parametrize(("data_devices", "at_once"), [(1, 1), (2, 1), (8, 3), (4, 2)])
+def test_batched_and_split_members_agree(
+    settings: TrainConfig, name: str, data_devices: int, at_once: int, request
+) -> None:
+    """One epoch from equal weights, the short last batch (150 = 4 x 32 + 22) included."""
+    dataset = request.getfixturevalue(name)
+    settings = replace(settings, optimizer=replace(SGD, learning_rate=1e-3))
+    members = [Member(seed) for seed in range(8)]
+    spread = Spread(seeds.make_mesh(data_devices), at_once)
+    _, metrics, _ = train_many(settings, dataset, members, spread, epochs=1)
+    for k in (0, 5):
+        _, own = train_one(replace(settings, seed=k), dataset, epochs=1)
+        np.testing.assert_allclose(np.asarray(metrics.loss)[k], own.loss, rtol=1e-6)
+
+
+def test_each_device_holds_its_own_members(signals: Dataset) -> None:
+    mesh = seeds.make_mesh()
+    members = [Member(seed) for seed in range(16)]
+    states, _, _ = train_many(BASELINE, signals, members, Spread(mesh), epochs=1)
+    kernel = states.params["encoder"]["linear_0"]["kernel"]
+    assert {shard.data.shape[0] for shard in kernel.addressable_shards} == {2}
+    assert len({shard.device for shard in kernel.addressable_shards}) == 8
+
+
+def test_evaluation_is_that_of_one(images: Dataset) -> None:
+    """Per-sample terms to 1e-6 relative: the two programs may order sums differently."""
+    members = [Member(seed) for seed in range(2)]
+    mesh = seeds.make_mesh(devices=jax.devices()[:2])
+    task = seeds.make_task(VAE, images, members)
+    states = seeds.init_states(task, VAE, members, images.sample_shape)
+    batches = seeds.padded_batches(images.test.x, 8)
+    assert batches.shape == (3, 8, 28, 28, 1)
+    states, mask = seeds.put((states, np.ones(2, bool)), mesh, "seed")
+    terms = seeds.evaluate(task, states, mask, seeds.put(batches, mesh), spread=Spread(mesh))
+    one = train.init_state(task, 1, images.sample_shape)
+    key = jax.random.fold_in(one.noise_key, seeds.EVALUATION)
+    own = per_sample(task.model, one.variables, images.test.x, VAE.objective, key=key, batch_size=8)
+    for many, alone in zip(terms, own, strict=True):
+        np.testing.assert_allclose(np.asarray(many)[1, :20], alone, rtol=1e-6)
+
+
+def test_an_idle_member_stays_and_a_diverging_one_is_kept_as_it_was(signals: Dataset) -> None:
+    members = [Member(0), Member(1), Member(2, learning_rate=1e38), Member(3)]
+    members = [replace(m, learning_rate=m.learning_rate or 1e-3) for m in members]
+    spread = Spread(seeds.make_mesh(devices=jax.devices()[:2]))
+    task = seeds.make_task(BASELINE, signals, members)
+    before = seeds.init_states(task, BASELINE, members, signals.sample_shape)
+    before = jax.tree.map(np.asarray, before.params)
+    states, metrics, finite = train_many(
+        BASELINE, signals, members, spread, [True, False, True, True], epochs=1
+    )
+    loss = np.asarray(metrics.loss)
+    assert np.isnan(loss[1]).all()
+    assert not np.isfinite(loss[2]).all()
+    assert np.isfinite(loss[[0, 3]]).all()
+    assert not finite[2]
+    for a, b in zip(jax.tree.leaves(states.params), jax.tree.leaves(before), strict=True):
+        for k in (1, 2):
+            np.testing.assert_array_equal(np.asarray(a)[k], b[k])
+        assert (np.asarray(a)[0] != b[0]).any()
+
+
+def test_members_vary_what_they_say(images: Dataset) -> None:
+    """`init` moves the weights alone, `order` the order alone, `noise` the noise alone."""
+    members = [Member(0), *(Member(5, vary) for vary in ("init", "order", "noise", "all"))]
+    task = seeds.make_task(VAE, images, members)
+    states = seeds.init_states(task, VAE, members, images.sample_shape)
+    kernel = np.asarray(states.params["encoder"]["linear_0"]["kernel"])
+    order, noise = (
+        np.asarray(jax.random.key_data(key)) for key in (states.order_key, states.noise_key)
+    )
+    for k, moved in {1: "i", 2: "o", 3: "n", 4: "ion"}.items():
+        assert (kernel[k] != kernel[0]).any() == ("i" in moved)
+        assert (order[k] != order[0]).any() == ("o" in moved)
+        assert (noise[k] != noise[0]).any() == ("n" in moved)
+
+
+@pytest.mark.parametrize("beta", [0.0, 4.0])
+def test_tuned_members_train_as_their_own_configuration(images: Dataset, beta: float) -> None:
+    """Learning rate and beta as arrays of one program, against a program made for each."""
+    members = [Member(0, learning_rate=1e-3, beta=1.0), Member(1, learning_rate=3e-3, beta=beta)]
+    states, _, _ = train_many(VAE, images, members, Spread(seeds.make_mesh(members=2)))
+    one, _ = train_one(members[1].config(VAE), images)
+    for a, b in zip(jax.tree.leaves(states.params), jax.tree.leaves(one.params), strict=True):
+        np.testing.assert_allclose(np.asarray(a)[1], b, atol=2e-5)
+
+
+def test_bad_meshes_and_members_are_refused() -> None:
+    with pytest.raises(InputError, match="8 devices cannot be divided into groups of 3"):
+        seeds.make_mesh(3)
+    with pytest.raises(InputError, match="source of variance"):
+        Member(0, "inti")
+
+
+def test_a_mesh_leaves_out_devices_that_would_be_idle() -> None:
+    assert dict(seeds.make_mesh(2, members=3).shape) == {"seed": 3, "data": 2}
+    assert dict(seeds.make_mesh(members=100).shape) == {"seed": 8, "data": 1}
+
+
+def test_an_epoch_of_many_compiles_once(signals: Dataset) -> None:
+    settings = replace(BASELINE, epochs=7)
+    spread = Spread(seeds.make_mesh(members=2))
+    before = seeds.train_epoch._cache_size()
+    for first in (0, 2):
+        train_many(settings, signals, [Member(first), Member(first + 1)], spread, epochs=3)
+    assert seeds.train_epoch._cache_size() == before + 1

@@ -13,7 +13,7 @@ NAMES = {
 
 
 def find(name: str) -> ModuleType:
-    """Returns the module of a study; it has `reproduce(*, seeds, out, runs, fresh)`."""
+    """Returns the module of a study; it has `reproduce(setup)`."""
     if name not in NAMES:
         raise unknown_name("study", name, NAMES)
     return importlib.import_module(f"{__name__}.{name.replace('-', '_')}")

@@ -1,16 +1,16 @@
-"""Published numbers beside ours: the mean over seeds and its 95% interval."""
+"""Published numbers beside ours: the mean over seeds, its 95% interval, and a verdict."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from msae_jax import environment
+from msae_jax.analysis import statistics
+from msae_jax.errors import InputError
 from msae_jax.files import replacing
 
 
@@ -19,72 +19,136 @@ class Claim:
     """A published number and our value of it for each seed.
 
     Attributes:
+      published: None where the originals name no number and ours stands alone.
       unit: of `published` and `values`, e.g. `MSE per value`.
+      values: of the seeds that did not diverge.
+      source: where the number was published.
+      effect: whether it is about an effect, which is 0 where the claim is false; else it is a plain
+        number, of a single run.
+      underspecified: why the claim cannot be tested as published; None where it can.
+      why: one line, on why the verdict is as it is.
+      diverged: how many seeds are left out because they diverged.
     """
 
     id: str
     statement: str
-    published: float
+    published: float | None
     unit: str
     values: Sequence[float]
+    source: str = ""
+    effect: bool = False
+    underspecified: str | None = None
+    why: str = ""
+    diverged: int = 0
 
     @property
     def mean(self) -> float:
-        return float(np.mean(self.values))
+        return statistics.mean_interval(self.values).mean
 
     @property
     def std(self) -> float:
         """The standard deviation over seeds (n - 1); NaN for one seed."""
-        return float(np.std(self.values, ddof=1)) if len(self.values) > 1 else float("nan")
+        return statistics.mean_interval(self.values).std
 
     @property
     def ci95(self) -> tuple[float, float]:
         """Student's t interval of the mean, at 95%; NaN for one seed."""
-        from scipy import stats
+        found = statistics.mean_interval(self.values)
+        return found.low, found.high
 
-        n = len(self.values)
-        if n < 2:
-            return float("nan"), float("nan")
-        half = float(stats.t.ppf(0.975, n - 1)) * self.std / n**0.5
-        return self.mean - half, self.mean + half
+    @property
+    def verdict(self) -> str:
+        """`reproduced`, `not reproduced`, `not enough seeds`, `underspecified` or `ours alone`.
+
+        The rule is that of `statistics.claim_verdict`, fixed before any run: a plain number of a
+        single run must lie where one more of our seeds would with 95% probability, an effect in
+        the 95% interval of our mean, which must leave out 0. Numbers that no seed can change, such
+        as counts of parameters, are reproduced where they are equal.
+        """
+        if self.underspecified is not None:
+            return "underspecified"
+        if self.published is None:
+            return "ours alone"
+        if self.unit == "parameters":
+            equal = all(value == self.published for value in self.values)
+            return "reproduced" if equal else "not reproduced"
+        null = 0.0 if self.effect else None
+        return statistics.claim_verdict(
+            self.values, self.published, null=null, single_run=not self.effect
+        )
 
     def to_dict(self) -> dict[str, Any]:
         low, high = self.ci95
         return {
             "id": self.id,
             "statement": self.statement,
+            "source": self.source,
             "published": self.published,
             "unit": self.unit,
             "values": [float(v) for v in self.values],
             "mean": self.mean,
             "ci95": [low, high] if len(self.values) > 1 else [None, None],
             "n_seeds": len(self.values),
+            "diverged": self.diverged,
+            "verdict": self.verdict,
+            "why": self.underspecified or self.why,
         }
 
 
-def write_results(path: Path, study: str, claims: Sequence[Claim]) -> None:
-    """Writes `results.json` of a study, whole or not at all."""
+def write_results(
+    path: Path,
+    study: str,
+    claims: Sequence[Claim],
+    *,
+    trained_with: Mapping[str, Mapping[str, str]] | None = None,
+    **more: Any,
+) -> None:
+    """Writes `results.json` of a study, whole or not at all.
+
+    Args:
+      trained_with: by run, the versions of the packages that trained it.
+      more: what the study found besides numbers with a published counterpart; JSON values.
+    """
     content = {
         "study": study,
         "claims": [claim.to_dict() for claim in claims],
         "environment": environment.describe(),
+        "trained_with": trained_with or {},
+        **more,
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path, overwrite=True) as temporary:
         temporary.write_text(json.dumps(content, indent=2) + "\n")
 
 
+def check_not_poorer(path: Path, seeds: int) -> None:
+    """Raises InputError where `results.json` at `path` comes from more seeds than `seeds`."""
+    if not path.exists():
+        return
+    known = max((c["n_seeds"] for c in json.loads(path.read_text())["claims"]), default=0)
+    if known > seeds:
+        raise InputError(
+            f"{path} holds results of {known} seeds: choose another --out for {seeds} seeds, or "
+            "delete it."
+        )
+
+
 def table(claims: Sequence[Claim]) -> str:
-    """Returns a Markdown table: published, our mean, spread over seeds, 95% interval."""
-    rows = ["| claim | unit | published | mean | std over seeds | 95% interval | seeds |"]
-    rows.append("|---|---|---|---|---|---|---|")
+    """Returns a Markdown table: published, our mean, spread over seeds, 95% interval, verdict."""
+    rows = ["| claim | unit | published | mean | std over seeds | 95% interval | seeds | verdict |"]
+    rows.append("|---|---|---|---|---|---|---|---|")
     for c in claims:
         low, high = c.ci95
         one = len(c.values) < 2
         spread = "one seed: none" if one else f"{c.std:.3g}"
         interval = "one seed: none" if one else f"{low:.4g} to {high:.4g}"
+        published = "" if c.published is None else _number(c.published)
         rows.append(
-            f"| {c.statement} | {c.unit} | {c.published:.4g} | {c.mean:.4g} | {spread} | "
-            f"{interval} | {len(c.values)} |"
+            f"| {c.statement} | {c.unit} | {published} | {_number(c.mean)} | {spread} | "
+            f"{interval} | {len(c.values)} | {c.verdict} |"
         )
     return "\n".join(rows)
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if value == round(value) and abs(value) >= 1000 else f"{value:.4g}"

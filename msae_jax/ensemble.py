@@ -8,7 +8,7 @@ while the finished ones are kept. One checkpoint holds all.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,7 +17,16 @@ import flax.linen as nn
 import jax
 import numpy as np
 
-from msae_jax import checkpoint, data, distributed, inference, run_directory, seeds, train
+from msae_jax import (
+    checkpoint,
+    data,
+    distributed,
+    environment,
+    inference,
+    run_directory,
+    seeds,
+    train,
+)
 from msae_jax.checkpoint import Items
 from msae_jax.config import METRICS, TrainConfig
 from msae_jax.errors import InputError
@@ -36,6 +45,7 @@ class Ensemble(NamedTuple):
       histories: of each member, one dict an epoch, as in `Run`.
       diverged: by index of the member, what happened; it is frozen as it was before that epoch.
       messages: what a resumed run found damaged.
+      versions: of the packages that trained it; of those that began it, where it was resumed.
     """
 
     config: TrainConfig
@@ -45,6 +55,17 @@ class Ensemble(NamedTuple):
     histories: list[History]
     diverged: dict[int, str]
     messages: list[str]
+    versions: dict[str, str]
+
+    def only(self, seeds: Collection[int]) -> Ensemble:
+        """Returns the members of these seeds."""
+        rows = [i for i, member in enumerate(self.members) if member.seed in seeds]
+        return self._replace(
+            members=[self.members[i] for i in rows],
+            items=jax.tree.map(lambda a: a[rows], self.items),
+            histories=[self.histories[i] for i in rows],
+            diverged={k: self.diverged[i] for k, i in enumerate(rows) if i in self.diverged},
+        )
 
     def variables(self, index: int) -> dict[str, Any]:
         """Returns the Flax variables of one member."""
@@ -229,6 +250,7 @@ def fit_many(
         progress.histories,
         progress.diverged,
         messages,
+        progress.versions,
     )
 
 
@@ -248,6 +270,7 @@ class _Progress:
         self.items = checkpoint.to_items(self.start(members))
         self.histories: list[History] = [[] for _ in members]
         self.diverged: dict[int, str] = {}
+        self.versions = environment.versions()
 
     def start(self, members: Sequence[Member]) -> train.TrainState:
         return seeds.init_states(self.task, self.settings, members, self._shape)
@@ -275,7 +298,7 @@ class _Progress:
         entries = saved.members or []
         rows = [self.members.index(_member(entry)) for entry in entries]
         self.items = _replaced(self.items, rows, items)
-        self._number = saved.epoch
+        self._number, self.versions = saved.epoch, saved.versions
         for row, entry, history in zip(rows, entries, saved.history, strict=True):
             self.histories[row] = history
             if entry["diverged"] is not None:

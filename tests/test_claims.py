@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from msae_jax import ledger
 from msae_jax.claims import Claim, table, write_results
 
 
@@ -24,9 +25,9 @@ def test_results_are_complete_json(tmp_path: Path) -> None:
     content = json.loads((tmp_path / "x/results.json").read_text())
     assert content["study"] == "study"
     a, b = content["claims"]
-    assert set(a) == {
+    assert {
         "id", "statement", "published", "unit", "values", "mean", "ci95", "n_seeds",
-    }  # fmt: skip
+    } < set(a)  # fmt: skip
     assert (a["values"], a["mean"], a["n_seeds"]) == ([1.0, 3.0], 2.0, 2)
     assert a["ci95"][0] < 2.0 < a["ci95"][1]
     assert b["ci95"] == [None, None]
@@ -39,3 +40,37 @@ def test_the_table_says_where_there_is_no_spread() -> None:
     text = table([Claim("b", "one", 1.0, "nats", [2.0])])
     assert "one seed: none" in text
     assert "| nats | 1 | 2 |" in text
+
+
+@pytest.mark.parametrize(
+    ("changes", "verdict"),
+    [
+        ({"published": 1.5}, "reproduced"),  # within the spread of single runs, 1 to 3
+        ({"published": 9.0}, "not reproduced"),
+        ({"published": None}, "ours alone"),
+        ({"underspecified": "no sizes given"}, "underspecified"),
+        ({"published": 2.2, "effect": True}, "reproduced"),  # the interval of the mean: 1.5 to 2.5
+        ({"published": 2.9, "effect": True}, "not reproduced"),
+        ({"unit": "parameters", "published": 2.0}, "not reproduced"),
+        ({"values": [2.0]}, "not enough seeds"),
+    ],
+)
+def test_verdicts(changes: dict, verdict: str) -> None:
+    given = {"published": 2.0, "unit": "u", "values": [1.0, 2.0, 3.0, 2.0, 2.0, 1.9, 2.1, 2.0]}
+    claim = Claim("a", "s", **(given | changes))
+    assert claim.verdict == verdict
+    assert claim.to_dict()["verdict"] == verdict
+
+
+def test_the_ledger_lists_every_claim_and_its_verdict(tmp_path: Path) -> None:
+    claim = Claim("a", "an error", 2.0, "u", [1.9, 2.0, 2.1, 2.0], source="Table 1", why="it is so")
+    write_results(tmp_path / "one" / "results.json", "one", [claim])
+    written = ledger.write(tmp_path, ["one", "not run yet"])
+    assert [(c["study"], c["id"], c["verdict"]) for c in written] == [("one", "a", "reproduced")]
+    assert json.loads((tmp_path / "ledger.json").read_text()) == {"claims": written}
+    text = (tmp_path / "ledger.md").read_text()
+    assert (
+        "| one | an error | Table 1 | u | 2 | 2 (1.87 to 2.13) | 4 | reproduced | it is so |"
+        in text
+    )
+    assert "1 claims: 1 reproduced." in text

@@ -1,13 +1,18 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from msae_jax import experiments
+from msae_jax.claims import Claim, check_not_poorer, write_results
 from msae_jax.errors import InputError
 from msae_jax.experiments import sines
+from msae_jax.experiments.study import Setup
+
+FIGURES = ("loss_curves", "reconstructions", "test_errors")
 
 
 def test_every_study_can_be_found() -> None:
@@ -18,14 +23,12 @@ def test_every_study_can_be_found() -> None:
 
 
 def test_sines_writes_results_and_figures_and_resumes(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+    tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
-    """Two seeds of two epochs; the recipes and the rest are the study's own."""
-    short = {name: sines.replace(sines.recipe(name), epochs=2) for name in sines.MODELS}
-    monkeypatch.setattr(sines, "recipe", short.__getitem__)
-    out, runs = tmp_path / "out", tmp_path / "runs"
-    sines.reproduce(seeds=2, out=out, runs=runs)
-    content = json.loads((out / "results.json").read_text())
+    """Two seeds of two epochs."""
+    setup = Setup(2, tmp_path / "out", tmp_path / "runs", quick=True)
+    sines.reproduce(setup)
+    content = json.loads((setup.out / "results.json").read_text())
     claims = {c["id"]: c for c in content["claims"]}
     assert content["study"] == "sines"
     assert claims["msae-test-mse"]["published"] == 0.0034824131056666375
@@ -38,14 +41,24 @@ def test_sines_writes_results_and_figures_and_resumes(
     assert claims["reduction"]["values"] == pytest.approx(
         [100 * (1 - x / y) for x, y in zip(a, b, strict=True)]
     )
-    files = {"results.json", "loss_curves.png", "loss_curves.svg"}
-    files |= {"reconstructions.png", "reconstructions.svg"}
-    assert {p.name for p in out.iterdir()} == files
+    names = {f"{name}.{kind}" for name in FIGURES for kind in ("png", "svg")}
+    assert {p.name for p in setup.out.iterdir()} == {"results.json", *names}
     assert "| test error of baseline | MSE per value | 0.004253 |" in capsys.readouterr().out
+    control, target = (v["b"] for v in content["verdicts"]), content["verdicts"][0]["a"]
+    assert (target, *control) == ("msae", "baseline", "matched parameters")
+    assert "parameters" not in " ".join(content["verdicts"][1]["unfair"])
 
-    times = {p: p.stat().st_mtime_ns for p in runs.rglob("manifest.ocdbt")}
-    sines.reproduce(seeds=2, out=out, runs=runs)
-    assert {p: p.stat().st_mtime_ns for p in runs.rglob("manifest.ocdbt")} == times
-    assert json.loads((out / "results.json").read_text())["claims"] == content["claims"]
-    sines.reproduce(seeds=1, out=out, runs=runs, fresh=True)
-    assert sorted(p.name for p in runs.iterdir()) == ["baseline-0", "msae-0"]
+    times = {p: p.stat().st_mtime_ns for p in setup.runs.rglob("manifest.ocdbt")}
+    sines.reproduce(setup)
+    assert {p: p.stat().st_mtime_ns for p in setup.runs.rglob("manifest.ocdbt")} == times
+    assert json.loads((setup.out / "results.json").read_text())["claims"] == content["claims"]
+    sines.reproduce(replace(setup, seeds=1, fresh=True))
+    assert len(json.loads((setup.runs / "msae" / "seeds.json").read_text())) == 1
+
+
+def test_results_are_not_replaced_by_poorer_ones(tmp_path: Path) -> None:
+    path = tmp_path / "results.json"
+    write_results(path, "study", [Claim("a", "s", 1.0, "u", [1.0, 2.0, 3.0])])
+    check_not_poorer(path, 3)
+    with pytest.raises(InputError, match="results of 3 seeds"):
+        check_not_poorer(path, 2)

@@ -7,25 +7,38 @@ from typing import Annotated
 
 import typer
 
-from msae_jax.cli.app import (
-    app,
-)
+from msae_jax.cli.app import DataDir, app
 
 
 @app.command()
 def reproduce(
-    names: Annotated[list[str], typer.Argument(help="Studies; see `msae list`.")],
+    names: Annotated[list[str], typer.Argument(help="Studies, or all; see `msae list`.")],
     seeds: Annotated[int, typer.Option(min=1, help="Seeds of each model.")] = 8,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Small data, two epochs: a look, not a result.")
+    ] = False,
     out: Annotated[Path | None, typer.Option(help="For results. [figures/STUDY]")] = None,
-    runs: Annotated[Path, typer.Option(help="For the runs; finished ones are used again.")] = Path(
-        "runs"
-    ),
+    runs: Annotated[
+        Path | None, typer.Option(help="For the runs; finished ones are used again. [runs]")
+    ] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Train again what is in --runs.")] = False,
+    data_dir: DataDir = None,
 ) -> None:
-    """Run published studies over many seeds: table, results.json, figures."""
-    from msae_jax import experiments
+    """Run published studies over many seeds: table, verdicts, results.json, figures, ledger."""
+    from msae_jax import claims, distributed, experiments, ledger
+    from msae_jax.experiments.study import Setup
 
-    studies = [(name, experiments.find(name)) for name in names]
-    for name, study in studies:
-        target = Path("figures", name) if out is None else out / name if len(names) > 1 else out
-        study.reproduce(seeds=seeds, out=target, runs=runs / name, fresh=fresh)
+    distributed.use_host_devices()
+    chosen = list(experiments.NAMES) if names == ["all"] else names
+    studies = {name: experiments.find(name) for name in chosen}
+    runs = runs or Path("runs/quick" if quick else "runs")
+    folder = runs / "figures" if quick else Path("figures")
+    alone = out is not None and len(chosen) == 1
+    for name, study in studies.items():
+        target = out if alone and out is not None else (out or folder) / name
+        claims.check_not_poorer(target / "results.json", seeds)
+        print(f"\n{name}\n")
+        study.reproduce(Setup(seeds, target, runs / name, quick, fresh, data_dir))
+    if not alone:
+        written = ledger.write(out or folder, list(experiments.NAMES))
+        print(f"\nledger: {out or folder}/ledger.md; {ledger.tally(written)}")

@@ -1,0 +1,122 @@
+"""What every study does: train its models over seeds, once, and keep what they gave."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from msae_jax import claims, data
+from msae_jax.claims import Claim
+from msae_jax.config import TrainConfig
+from msae_jax.ensemble import Ensemble, as_members, fit_many
+from msae_jax.progress import progress_bar
+
+QUICK_EPOCHS = 2
+QUICK_DATA = {"mnist": "digits", "fashion_mnist": "digits"}
+
+
+@dataclass(frozen=True)
+class Setup:
+    """How a study is to run.
+
+    Attributes:
+      seeds: of each model. out: for results and figures.
+      runs: a run directory for each model; finished ones are used again, unfinished ones go on.
+      quick: a look at the whole study in a minute or two: digits instead of MNIST and
+        Fashion-MNIST, two epochs. Its numbers mean nothing.
+      fresh: train again what is in `runs`.
+    """
+
+    seeds: int
+    out: Path
+    runs: Path
+    quick: bool = False
+    fresh: bool = False
+    data_dir: Path | None = None
+
+    def settings(self, settings: TrainConfig) -> TrainConfig:
+        """Returns the configuration as this setup trains it: checkpoints only where it ends."""
+        if self.quick:
+            name = QUICK_DATA.get(settings.data, settings.data)
+            settings = replace(settings, data=name, epochs=min(settings.epochs, QUICK_EPOCHS))
+        return replace(settings, checkpoint_every=settings.epochs)
+
+    def dataset(self, settings: TrainConfig) -> data.Dataset:
+        """Returns the data that `train` trains on."""
+        return data.load(self.settings(settings).data, data_dir=self.data_dir)
+
+    def train(
+        self, name: str, settings: TrainConfig, dataset: data.Dataset | None = None
+    ) -> Ensemble:
+        """Trains a configuration over the seeds, in `runs`/`name`; see `msae_jax.ensemble.fit`."""
+        settings = self.settings(settings)
+        run = self.runs / name
+        if self.fresh and (run / "seeds.json").exists():
+            shutil.rmtree(run)
+        members = as_members(settings, self.seeds)
+        label = f"{name}, {self.seeds} seeds"
+        with progress_bar(settings.epochs, label) as bar:
+            done = fit_many(
+                settings,
+                members,
+                dataset,
+                out=run,
+                resume=True,
+                data_dir=self.data_dir,
+                on_epoch=bar,
+            )
+        for message in done.messages:
+            print(f"msae: warning: {message}", file=sys.stderr)
+        for index, text in done.diverged.items():
+            seed = done.members[index].seed
+            print(f"msae: warning: {name} seed {seed} is left out: {text}", file=sys.stderr)
+        return done.only(range(self.seeds))
+
+    def finish(
+        self,
+        study: str,
+        stated: Sequence[Claim],
+        trained: Mapping[str, Ensemble],
+        **more: Any,
+    ) -> list[Claim]:
+        """Writes `results.json` and prints the table."""
+        versions = {name: done.versions for name, done in trained.items()}
+        claims.write_results(
+            self.out / "results.json", study, stated, trained_with=versions, **more
+        )
+        print(claims.table(stated))
+        print(f"\nresults and figures: {self.out}")
+        return list(stated)
+
+
+def final_claim(
+    id: str,
+    statement: str,
+    done: Ensemble,
+    metric: str,
+    published: float | None,
+    unit: str,
+    **more: Any,
+) -> Claim:
+    """Returns the claim of a metric of the last epoch, over the seeds that did not diverge."""
+    values = done.final(metric)
+    finite = values[np.isfinite(values)]
+    return Claim(
+        id, statement, published, unit, finite.tolist(), diverged=len(values) - len(finite), **more
+    )
+
+
+def parameter_claim(
+    id: str, statement: str, done: Ensemble, published: float, **more: Any
+) -> Claim:
+    """Returns the claim of a count of trainable parameters."""
+    shapes = jax.tree.map(lambda a: a[0], done.items.weights["params"])
+    count = sum(leaf.size for leaf in jax.tree.leaves(shapes))
+    return Claim(id, statement, published, "parameters", [float(count)], **more)

@@ -5,6 +5,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 EXTRAS ?= dev
+WORKERS ?= 2
 READY = $(VENV)/.ready-$(EXTRAS)
 
 .PHONY: reproduce test lint clean
@@ -13,7 +14,7 @@ reproduce: $(READY)
 	$(BIN)/msae reproduce sines
 
 test: $(READY)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
 lint: $(READY)
 	$(BIN)/ruff check .

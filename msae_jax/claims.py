@@ -10,7 +10,6 @@ from typing import Any
 
 from msae_jax import environment
 from msae_jax.analysis import statistics
-from msae_jax.errors import InputError
 from msae_jax.files import replacing
 
 
@@ -121,16 +120,11 @@ def write_results(
         temporary.write_text(json.dumps(content, indent=2) + "\n")
 
 
-def check_not_poorer(path: Path, seeds: int) -> None:
-    """Raises InputError where `results.json` at `path` comes from more seeds than `seeds`."""
+def seeds_of_results(path: Path) -> int:
+    """Returns the most seeds of any claim in the `results.json` at `path`; 0 without one."""
     if not path.exists():
-        return
-    known = max((c["n_seeds"] for c in json.loads(path.read_text())["claims"]), default=0)
-    if known > seeds:
-        raise InputError(
-            f"{path} holds results of {known} seeds: choose another --out for {seeds} seeds, or "
-            "delete it."
-        )
+        return 0
+    return max((c["n_seeds"] for c in json.loads(path.read_text())["claims"]), default=0)
 
 
 def table(claims: Sequence[Claim]) -> str:

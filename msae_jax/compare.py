@@ -64,8 +64,8 @@ class Verdict:
 
     def to_dict(self) -> dict[str, Any]:
         return {
-            "a": self.a.name,
-            "b": self.b.name,
+            "name_a": self.a.name,
+            "name_b": self.b.name,
             "metric": self.metric,
             "seeds": self.seeds,
             "values": {

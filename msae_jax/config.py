@@ -66,16 +66,20 @@ class Objective:
       reduction: `mean` over samples and pixels (PyTorch's `MSELoss` and `BCELoss`), `batchmean`
         (nats, summed over a sample, mean over the batch) or `sum` (nats, summed over both).
       beta: the weight of the KL term of a variational model.
+      noise_std: standard deviation of the Gaussian noise that training adds to the input alone; the
+        target stays clean (a denoising autoencoder). Evaluation adds none.
     """
 
     likelihood: Literal["gaussian", "bernoulli"] = "gaussian"
     reduction: Literal["mean", "batchmean", "sum"] = "mean"
     beta: float = 1.0
+    noise_std: float = 0.0
 
     def __post_init__(self) -> None:
         _choice("likelihood", self.likelihood, ("gaussian", "bernoulli"))
         _choice("reduction", self.reduction, ("mean", "batchmean", "sum"))
         _at_least("beta", self.beta, 0.0)
+        _at_least("noise_std", self.noise_std, 0.0)
 
 
 @dataclass(frozen=True)

@@ -109,7 +109,7 @@ def to_host(tree: Any) -> Any:
         if isinstance(array, jax.Array) and not array.is_fully_addressable:
             from jax.experimental import multihost_utils
 
-            return multihost_utils.process_allgather(array, tiled=True)
+            array = multihost_utils.process_allgather(array, tiled=True)
         return np.array(array, copy=True)
 
     return jax.tree.map(copy, tree)

@@ -201,6 +201,7 @@ def fit_many(
     streaming = settings.pipeline == "streaming"
     if streaming and (jax.process_count() > 1 or data_devices > 1):
         raise InputError("pipeline 'streaming' trains on one device; use 'resident' on several.")
+    seeds.make_mesh(data_devices, members=len(members))  # refuses what cannot be, in time
     if dataset is None:
         dataset = data.load(settings.data, data_dir=data_dir, streaming=streaming)
     check_data(settings, dataset.train.x)
@@ -217,22 +218,14 @@ def fit_many(
             messages = progress.restore(writer)
         log = run_directory.Log(out, progress.lines())
         rows = progress.unfinished()
-        trainer: Trainer | None = None
-        if rows:
-            chosen = [members[row] for row in rows], jax.tree.map(lambda a: a[rows], progress.items)
-            if streaming:
-                trainer = Streaming(progress.task, settings, *chosen, dataset)
-            else:
-                trainer = Resident(
-                    progress.task, settings, *chosen, dataset, seeds_at_once, data_devices
-                )
+        trainer = progress.trainer(rows, dataset, seeds_at_once, data_devices) if rows else None
         rounds = 0
         while trainer is not None and (todo := progress.unfinished()):
             lines = progress.add(trainer.epoch([row in todo for row in rows]), rows, dataset)
             rounds += 1
             last = not progress.unfinished()
             if last or (writer is not None and rounds % settings.checkpoint_every == 0):
-                progress.items = _replaced(progress.items, rows, trainer.items())
+                progress.take(rows, trainer.items())
                 if writer is not None:
                     progress.save(writer)
             for line in lines:
@@ -242,6 +235,7 @@ def fit_many(
     finally:
         if writer is not None:
             writer.close()
+    assert progress.items is not None
     return Ensemble(
         settings,
         progress.task.model,
@@ -267,13 +261,11 @@ class _Progress:
         self.settings, self.members, self.task = settings, members, task
         self._shape = sample_shape
         self._number = 0  # of the latest checkpoint
-        self.items = checkpoint.to_items(self.start(members))
+        start = seeds.init_states(task, settings, members, sample_shape)
+        self.items: Items | None = checkpoint.to_items(start)
         self.histories: list[History] = [[] for _ in members]
         self.diverged: dict[int, str] = {}
         self.versions = environment.versions()
-
-    def start(self, members: Sequence[Member]) -> train.TrainState:
-        return seeds.init_states(self.task, self.settings, members, self._shape)
 
     def unfinished(self) -> list[int]:
         return [
@@ -289,7 +281,7 @@ class _Progress:
 
         def like(content: Any) -> train.TrainState:
             saved = [_member(entry) for entry in content["members"]]
-            return jax.eval_shape(lambda: self.start(saved))
+            return seeds.shapes(self.task, self.settings, saved, self._shape)
 
         found = writer.restore_items(like)
         if found is None:
@@ -297,7 +289,7 @@ class _Progress:
         items, saved, messages = found
         entries = saved.members or []
         rows = [self.members.index(_member(entry)) for entry in entries]
-        self.items = _replaced(self.items, rows, items)
+        self.take(rows, jax.tree.map(np.array, items))  # ours to write to
         self._number, self.versions = saved.epoch, saved.versions
         for row, entry, history in zip(rows, entries, saved.history, strict=True):
             self.histories[row] = history
@@ -317,8 +309,37 @@ class _Progress:
             if history and i not in self.diverged
         ]
         self._number += 1
+        assert self.items is not None
         record = {"members": entries, "history": self.histories}
         writer.save_items(self._number, self.items, record, float(np.mean(last)) if last else None)
+
+    def trainer(
+        self,
+        rows: Sequence[int],
+        dataset: data.Dataset,
+        at_once: int | None,
+        data_devices: int,
+    ) -> Trainer:
+        """Returns what trains the members at `rows`; it holds their arrays from now on."""
+        chosen = [self.members[row] for row in rows]
+        items = self.items
+        if len(rows) < len(self.members):
+            items = jax.tree.map(lambda a: a[list(rows)], items)
+        else:
+            self.items = None  # not kept twice: there may be many
+        assert items is not None
+        if self.settings.pipeline == "streaming":
+            return Streaming(self.task, self.settings, chosen, items, dataset)
+        return Resident(self.task, self.settings, chosen, items, dataset, at_once, data_devices)
+
+    def take(self, rows: Sequence[int], items: Items) -> None:
+        """Takes the arrays of the members at `rows`."""
+        if len(rows) == len(self.members) and list(rows) == sorted(rows):
+            self.items = items
+            return
+        assert self.items is not None
+        for old, new in zip(jax.tree.leaves(self.items), jax.tree.leaves(items), strict=True):
+            old[list(rows)] = new
 
     def lines(self) -> list[dict[str, Any]]:
         """Returns the log so far, a line an epoch of a member."""
@@ -383,17 +404,6 @@ def _named(member: Member) -> dict[str, Any]:
         for name, value in asdict(member).items()
         if name == "seed" or value != getattr(plain, name)
     }
-
-
-def _replaced(items: Items, rows: Sequence[int], new: Items) -> Items:
-    """Returns the arrays with the members at `rows` taken from `new`."""
-
-    def one(old: np.ndarray, changed: np.ndarray) -> np.ndarray:
-        old = old.copy()
-        old[list(rows)] = changed
-        return old
-
-    return jax.tree.map(one, items, new)
 
 
 def _mean_line(lines: Sequence[dict[str, Any]]) -> dict[str, float]:

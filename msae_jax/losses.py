@@ -61,9 +61,12 @@ def kl_nats(mu: jax.Array, log_var: jax.Array) -> jax.Array:
 def terms(objective: Objective, out: Output, x: jax.Array) -> Terms:
     """Returns the per-example terms of a model's output on `x` of `[B, ...]`.
 
+    The reconstruction is compared with `out.target` where the model has set it, else with `x`.
+
     Raises:
       InputError: a Bernoulli likelihood for a model whose output is not a sigmoid.
     """
+    x = x if out.target is None else out.target
     mse = squared_error(out.recon, x)
     if objective.likelihood == "bernoulli":
         if out.logits is None:

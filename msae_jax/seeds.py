@@ -131,12 +131,27 @@ def init_states(
     split = jax.vmap(train.seed_keys)
     keys = train.Keys(*(split(jnp.array(seeds[s], jnp.uint32))[i] for i, s in enumerate(SOURCES)))
     states = _init(task, keys, sample_shape)
+    return states.replace(tuned=tuned(settings, members))
+
+
+def shapes(
+    task: train.Task,
+    settings: TrainConfig,
+    members: Sequence[Member],
+    sample_shape: tuple[int, ...],
+) -> train.TrainState:
+    """Returns the shapes and dtypes of `init_states`."""
+    return jax.eval_shape(lambda: init_states(task, settings, members, sample_shape))
+
+
+def tuned(settings: TrainConfig, members: Sequence[Member]) -> train.Tuned | None:
+    """Returns the members' learning rates and betas, `[M]`; None where all are the shared ones."""
     if not _tuned(members):
-        return states
+        return None
     configs = [m.config(settings) for m in members]
     rates = jnp.array([c.optimizer.learning_rate for c in configs], jnp.float32)
     betas = jnp.array([c.objective.beta for c in configs], jnp.float32)
-    return states.replace(tuned=train.Tuned(rates, betas))
+    return train.Tuned(rates, betas)
 
 
 def put(tree: Any, mesh: Mesh, *axes: str) -> Any:

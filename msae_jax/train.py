@@ -2,7 +2,9 @@
 
 Randomness is explicit. A seed gives three keys: one for the initial weights; one for the data
 order, whose fold with the epoch's number shuffles that epoch; one for noise, whose fold with the
-step's number samples latents. Nothing else is random, so that a state alone says how to go on.
+step's number samples latents, and with `CORRUPTION` and then the step's number draws the noise on
+the inputs of a denoising autoencoder. Nothing else is random, so that a state alone says how to go
+on.
 """
 
 from __future__ import annotations
@@ -21,7 +23,11 @@ import optax
 
 from msae_jax import data, losses, models
 from msae_jax.config import Objective, TrainConfig
+from msae_jax.errors import InputError
 from msae_jax.optimizer import make_optimizer
+
+CORRUPTION = 2**32 - 2
+"""Folded into a run's noise key for the noise on its inputs; no training step has this number."""
 
 
 class Task(NamedTuple):
@@ -130,10 +136,13 @@ def to_unit(batch: jax.Array) -> jax.Array:
 def train_step(task: Task, state: TrainState, batch: jax.Array) -> tuple[TrainState, Metrics]:
     """One gradient step on a batch `[B, ...]` of uint8 or float32 samples.
 
+    Under `noise_std` the model sees the batch with noise; the loss compares with it without.
+
     Raises (while tracing):
       InputError: the batch does not fit the model, or the model not the objective.
     """
     x = to_unit(batch)
+    seen = corrupted(task.objective, state, x)
     pixels = x.size // x.shape[0]
     noise = jax.random.fold_in(state.noise_key, state.step)
     beta = task.objective.beta if state.tuned is None else state.tuned.beta
@@ -141,8 +150,10 @@ def train_step(task: Task, state: TrainState, batch: jax.Array) -> tuple[TrainSt
     def loss_fn(params: Any) -> tuple[jax.Array, tuple[losses.Terms, Any]]:
         variables = {"params": params, "batch_stats": state.batch_stats}
         out, mutated = task.model.apply(
-            variables, x, key=noise, train=True, mutable=["batch_stats"]
+            variables, seen, key=noise, train=True, mutable=["batch_stats"]
         )
+        if out.target is not None:
+            _check_reduction(task.objective, out.target, pixels)
         terms = losses.terms(task.objective, out, x)
         return losses.scalar(task.objective, terms, pixels, beta), (terms, mutated)
 
@@ -158,6 +169,23 @@ def train_step(task: Task, state: TrainState, batch: jax.Array) -> tuple[TrainSt
         opt_state=opt_state,
     )
     return state, Metrics(loss, jax.tree.map(jnp.mean, terms))
+
+
+def corrupted(objective: Objective, state: TrainState, x: jax.Array) -> jax.Array:
+    """Returns x + noise_std eps, eps ~ N(0, I), not clipped: the input `[B, ...]` of a step."""
+    if not objective.noise_std:
+        return x
+    key = jax.random.fold_in(jax.random.fold_in(state.noise_key, CORRUPTION), state.step)
+    return x + objective.noise_std * jax.random.normal(key, x.shape, x.dtype)
+
+
+def _check_reduction(objective: Objective, target: jax.Array, pixels: int) -> None:
+    got = target.size // target.shape[0]
+    if objective.reduction == "mean" and got != pixels:
+        raise InputError(
+            f"the reduction 'mean' divides by the {pixels} values of a sample, of which this model "
+            f"reconstructs only {got}: use 'batchmean' or 'sum'."
+        )
 
 
 def epoch_order(state: TrainState, n: int, batch_size: int) -> jax.Array:

@@ -58,10 +58,13 @@ class Resident:
         groups = mesh.shape["seed"]
         rows = [*range(len(members)), *([0] * (-len(members) % groups))]  # in whole groups
         self._padding = len(rows) - len(members)
-        like = seeds.init_states(task, settings, [members[i] for i in rows], dataset.sample_shape)
-        padded = jax.tree.map(lambda a: a[rows], items)
-        padded, tuned = seeds.put((padded, distributed.to_host(like.tuned)), mesh, "seed")
-        self._states = checkpoint.from_items(padded, like.replace(tuned=tuned))
+        listed = [members[i] for i in rows]
+        if self._padding:
+            items = jax.tree.map(lambda a: a[rows], items)
+        tuned = distributed.to_host(seeds.tuned(settings, listed))
+        items, tuned = seeds.put((items, tuned), mesh, "seed")
+        like = seeds.shapes(task, settings, listed, dataset.sample_shape)
+        self._states = checkpoint.from_items(items, like.replace(tuned=tuned))
         self._x = seeds.put(np.asarray(dataset.train.x), mesh)
         x_test = np.asarray(dataset.test.x)
         self._n_test = len(x_test)
@@ -91,7 +94,7 @@ class Resident:
 
     def items(self) -> Items:
         items = checkpoint.to_items(self._states)
-        return jax.tree.map(lambda a: a[: self._count], items)
+        return jax.tree.map(lambda a: a[: self._count], items) if self._padding else items
 
 
 class Streaming:
@@ -106,7 +109,8 @@ class Streaming:
         dataset: data.Dataset,
     ) -> None:
         self._task, self._size, self._dataset = task, settings.batch_size, dataset
-        like = seeds.init_states(task, settings, members, dataset.sample_shape)
+        like = seeds.shapes(task, settings, members, dataset.sample_shape)
+        like = like.replace(tuned=seeds.tuned(settings, members))
         states = checkpoint.from_items(items, like)
         self._states = [jax.tree.map(lambda a, i=i: a[i], states) for i in range(len(members))]
 

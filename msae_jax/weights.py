@@ -9,7 +9,7 @@ import flax.linen as nn
 import jax
 import numpy as np
 
-from msae_jax import checkpoint, config, data, models
+from msae_jax import checkpoint, config, data, models, run_directory
 from msae_jax.config import ModelConfig, TrainConfig
 from msae_jax.errors import InputError, unknown_name
 from msae_jax.files import replacing
@@ -72,6 +72,14 @@ def open_weights(
     settings = config.from_dict(TrainConfig, opened.config)
     built = models.build(settings.model, tuple(opened.sample_shape))
     return Weights(built, opened.variables, settings)
+
+
+def seeds_of(path: str | Path) -> list[int]:
+    """Returns the seeds of the members of a run of many; none of anything else."""
+    path = Path(path)
+    run = path.parent.parent if path.parent.name == "checkpoints" else path
+    members = run_directory.read_members(run) if run.is_dir() else None
+    return [member.seed for member in members or []]
 
 
 def split(name: str, which: str, data_dir: str | Path | None = None) -> data.Samples:

@@ -45,7 +45,7 @@ def test_the_table_says_where_there_is_no_spread() -> None:
 @pytest.mark.parametrize(
     ("changes", "verdict"),
     [
-        ({"published": 1.5}, "reproduced"),  # within the spread of single runs, 1 to 3
+        ({"published": 2.5}, "reproduced"),  # within the spread of single runs, 1 to 3
         ({"published": 9.0}, "not reproduced"),
         ({"published": None}, "ours alone"),
         ({"underspecified": "no sizes given"}, "underspecified"),

@@ -21,6 +21,12 @@ def test_a_configuration_survives_json() -> None:
     assert config.from_dict(TrainConfig, json.loads(text)) == settings
 
 
+def test_a_configuration_from_before_noise_std_loads() -> None:
+    values = config.to_dict(recipe("vae3"))
+    del values["objective"]["noise_std"]
+    assert config.from_dict(TrainConfig, values) == recipe("vae3")
+
+
 @pytest.mark.parametrize(
     ("make", "words"),
     [
@@ -31,6 +37,7 @@ def test_a_configuration_survives_json() -> None:
         (lambda: OptimizerConfig(final_fraction=0.1), "needs schedule"),
         (lambda: Objective("gausian"), "'gaussian'"),
         (lambda: Objective(beta=-1.0), "beta must be at least 0"),
+        (lambda: Objective(noise_std=-0.1), "noise_std must be at least 0"),
         (lambda: EarlyStopping(0), "patience must be a whole number, at least 1"),
         (lambda: EarlyStopping(1, "test_los"), "'test_loss'"),
         (lambda: TrainConfig(epochs=0), "epochs must be a whole number, at least 1, got 0"),

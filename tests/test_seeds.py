@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from msae_jax import seeds, train
+from msae_jax import checkpoint, seeds, train
 from msae_jax.config import ModelConfig, Objective, OptimizerConfig, TrainConfig
 from msae_jax.data import Dataset
 from msae_jax.errors import InputError
@@ -46,9 +46,10 @@ def train_many(
 ) -> tuple[train.TrainState, train.Metrics, Any]:
     task = seeds.make_task(settings, dataset, members)
     states = seeds.init_states(task, settings, members, dataset.sample_shape)
-    states, mask = seeds.put(
-        (states, np.array(active or [True] * len(members))), spread.mesh, "seed"
-    )
+    items = seeds.put(checkpoint.to_items(states), spread.mesh, "seed")
+    tuned = seeds.put(jax.tree.map(np.asarray, states.tuned), spread.mesh, "seed")
+    states = checkpoint.from_items(items, states.replace(tuned=tuned))
+    mask = seeds.put(np.array(active or [True] * len(members)), spread.mesh, "seed")
     x = seeds.put(dataset.train.x, spread.mesh)
     for _ in range(epochs):
         states, metrics, finite = seeds.train_epoch(
@@ -80,7 +81,7 @@ def assert_same_bits(many: train.TrainState, k: int, one: train.TrainState) -> N
 
 @pytest.mark.parametrize(
     ("settings", "name", "devices"),
-    [*((*case, 1) for case in CASES), *((*case, 8) for case in CASES if case[0] is not CONV)],
+    [*((*case, 1) for case in CASES), (BASELINE, "signals", 8), (VAE, "images", 8)],
 )
 def test_seed_k_of_many_is_seed_k_alone(settings: TrainConfig, name: str, devices, request) -> None:
     dataset = request.getfixturevalue(name)
@@ -93,8 +94,13 @@ def test_seed_k_of_many_is_seed_k_alone(settings: TrainConfig, name: str, device
         np.testing.assert_array_equal(np.asarray(metrics.loss)[k], own.loss)
 
 
-@pytest.mark.parametrize(("settings", "name"), CASES)
-@pytest.mark.parametrize(("data_devices", "at_once"), [(1, 1), (2, 1), (8, 3), (4, 2)])
+@pytest.mark.parametrize(
+    ("settings", "name", "data_devices", "at_once"),
+    [
+        *((BASELINE, "signals", *how) for how in ((1, 1), (1, 3), (2, 1), (8, 3))),
+        *((*case, 4, 2) for case in CASES),
+    ],
+)
 def test_batched_and_split_members_agree(
     settings: TrainConfig, name: str, data_devices: int, at_once: int, request
 ) -> None:

@@ -149,3 +149,37 @@ def test_an_epoch_compiles_once(signals: Dataset) -> None:
         for _ in range(2):
             state, _ = train.train_epoch(task, state, x, batch_size=32)
     assert train.train_epoch._cache_size() == before + 1
+
+
+def test_denoising_sees_noise_and_is_scored_against_clean_data(signals: Dataset) -> None:
+    """One SGD step of the decoder's bias in closed form: (r - x) with r from x + noise, x clean."""
+    settings = replace(
+        SIGNALS, optimizer=OptimizerConfig("sgd", 0.5), objective=Objective(noise_std=0.5)
+    )
+    task, state = start(settings, signals)
+    x = np.asarray(signals.train.x[:32])
+    seen = np.asarray(train.corrupted(settings.objective, state, jnp.asarray(x)))
+    assert (seen - x).std() == pytest.approx(0.5, rel=0.05)  # 4096 values: 1.1% standard error
+    recon = np.asarray(task.model.apply(state.variables, seen).recon, np.float64)
+    after, metrics = train.train_step(task, state, jnp.asarray(x))
+    clean, noisy = np.square(recon - x).mean(), np.square(recon - seen).mean()
+    np.testing.assert_allclose(metrics.loss, clean, rtol=1e-5)
+    np.testing.assert_allclose(metrics.terms.mse, clean, rtol=1e-5)
+    assert abs(noisy - clean) > 0.1
+    bias = np.asarray(state.params["decoder"]["linear_1"]["bias"], np.float64)
+    gradient = 2 * (recon - x).sum(0) / x.size
+    got = after.params["decoder"]["linear_1"]["bias"]
+    np.testing.assert_allclose(got, bias - 0.5 * gradient, atol=1e-6)
+
+
+def test_the_corruption_follows_the_step_and_is_not_the_latent_noise(signals: Dataset) -> None:
+    objective = Objective(noise_std=1.0)
+    _, state = start(SIGNALS, signals)
+    nothing = jnp.zeros((4, 20))
+    first = train.corrupted(objective, state, nothing)
+    np.testing.assert_array_equal(first, train.corrupted(objective, state, nothing))
+    second = train.corrupted(objective, state.replace(step=jnp.int32(1)), nothing)
+    latent = jax.random.normal(jax.random.fold_in(state.noise_key, 0), (4, 20))
+    for other in (second, latent):
+        assert abs(np.corrcoef(first.ravel(), other.ravel())[0, 1]) < 0.4  # 80 values: 3.6 sigma
+    assert train.corrupted(Objective(), state, nothing) is nothing

@@ -47,7 +47,7 @@ def split(values: Mapping[str, Sequence[float]]) -> list[Source]:
             raise InputError(
                 f"the spread from {name} needs at least 2 finite values, got {found.tolist()}."
             )
-        variances[name] = float(found.var(ddof=1))
+        variances[name] = float(found.var(ddof=1)) if np.ptp(found) else 0.0  # no rounding
     total = sum(variance for name, variance in variances.items() if name != "all")
     sources = []
     for name, variance in variances.items():

@@ -13,8 +13,10 @@ from msae_jax.cli.app import (
     Best,
     Data,
     DataDir,
+    MemberIndex,
     ModelName,
     Options,
+    Seed,
     app,
 )
 
@@ -26,13 +28,17 @@ def convert(
     model: ModelName = None,
     options: Options = None,
     best: Best = False,
+    seed: Seed = None,
+    member: MemberIndex = None,
     overwrite: Annotated[bool, typer.Option(help="Replace TARGET where it is a file.")] = False,
 ) -> None:
     """Convert weights between PyTorch's files and run directories, bit for bit."""
     from msae_jax.interop import convert as c
 
     given = c.model_config(model, options or [])
-    done = c.convert(source, target, given, best=best, overwrite=overwrite)
+    done = c.convert(
+        source, target, given, best=best, seed=seed, member=member, overwrite=overwrite
+    )
     sizes = ", ".join(f"{k}={v}" for k, v in done.config.model.options.items()) or "default sizes"
     print(f"{done.config.model.name} ({sizes})")
     print(target)

@@ -26,7 +26,7 @@ def seed_points(
       published: by model name, drawn as a dash.
     """
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(max(5.0, 1.5 * len(values)), 4.2), layout="constrained")
+        figure = Figure(figsize=(max(5.0, 1.8 * len(values)), 4.2), layout="constrained")
         axes = figure.subplots()
         for i, (name, listed) in enumerate(values.items()):
             tint = colour(name, i)

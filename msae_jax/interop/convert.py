@@ -99,6 +99,8 @@ def convert(
     model: str | ModelConfig | None = None,
     *,
     best: bool = False,
+    seed: int | None = None,
+    member: int | None = None,
     overwrite: bool = False,
 ) -> Weights:
     """Converts between a run directory or checkpoint, `.pth` and `.safetensors`.
@@ -113,7 +115,9 @@ def convert(
     if source.is_dir():
         if model is not None:
             raise InputError(f"--model is for files: {source} knows its own model.")
-        weights = open_weights(source, best=best)
+        weights = open_weights(source, best=best, seed=seed, member=member)
+    elif seed is not None or member is not None:
+        raise InputError(f"--seed and --member pick from a run of many; {source} is a file.")
     elif best:
         raise InputError(f"--best picks a checkpoint of a run directory; {source} is a file.")
     else:

@@ -6,6 +6,7 @@ A `Trace` has PyTorch's keys and arrangements of axes, whichever side it comes f
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -86,7 +87,8 @@ def start(weights: Weights) -> tuple[train.Task, train.TrainState]:
     """Returns the task and the state that training starts from, its gradients recorded."""
     model, variables, settings = weights
     optimizer = optax.chain(_recorder(), make_optimizer(settings.optimizer, 1))
-    task = train.Task(model, settings.objective, optimizer)
+    objective = replace(settings.objective, noise_std=0.0)  # both sides are given clean inputs
+    task = train.Task(model, objective, optimizer)
     params = jax.tree.map(jnp.asarray, variables["params"])
     order_key, noise_key = jax.random.split(jax.random.key(0))
     return task, train.TrainState(

@@ -18,6 +18,8 @@ class Output(NamedTuple):
       z: the latent that was decoded, `[B, latent_dim]`.
       logits: what the output sigmoid was applied to; None where the output is the identity.
       mu, log_var: mean and log variance of a Gaussian posterior, `[B, latent_dim]`; None without.
+      target: what the reconstruction is to be compared with, where it is not the input; the
+        reconstruction then has its shape.
     """
 
     recon: jax.Array
@@ -25,6 +27,7 @@ class Output(NamedTuple):
     logits: jax.Array | None = None
     mu: jax.Array | None = None
     log_var: jax.Array | None = None
+    target: jax.Array | None = None
 
 
 def activate(logits: jax.Array, output: str) -> jax.Array:

@@ -1,0 +1,45 @@
+"""Results that are slow to compute, one JSON file each beside the runs they belong to."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import flax.linen as nn
+
+from msae_jax.ensemble import Ensemble
+from msae_jax.experiments.study import Setup
+from msae_jax.files import replacing
+
+
+def cached(setup: Setup, name: str, compute: Callable[[], Any]) -> Any:
+    """Returns `compute()`, JSON values, from `runs`/`name`.json where an earlier call kept it."""
+    path = setup.runs / f"{name}.json"
+    if path.exists() and not setup.fresh:
+        return json.loads(path.read_text())
+    found = compute()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path, overwrite=True) as temporary:
+        temporary.write_text(json.dumps(found) + "\n")
+    return found
+
+
+Measure = Callable[[nn.Module, Mapping[str, Any], int], dict[str, Any]]
+"""From a model, its variables and its seed, JSON values."""
+
+
+def per_seed(setup: Setup, name: str, done: Ensemble, measure: Measure) -> dict[int, Any]:
+    """Returns, by seed, what `measure` finds in the models of a run that did not diverge.
+
+    The files lie in the run's own directory, and go where it goes.
+    """
+    found = {}
+    for i, member in enumerate(done.members):
+        if i not in done.diverged:
+
+            def compute(i: int = i, seed: int = member.seed) -> Any:
+                return measure(done.model, done.variables(i), seed)
+
+            found[member.seed] = cached(setup, f"{name}/measured/seed-{member.seed}", compute)
+    return found

@@ -1,0 +1,108 @@
+"""A conditional variational autoencoder: of images given their class.
+
+Its samples hold both: the image flattened, then the class as one value each, 1 at the class and 0
+elsewhere (`with_classes`). It is built by the name `msae_jax.models.conditional:ConditionalVae`.
+"""
+
+from __future__ import annotations
+
+import math
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from msae_jax.errors import InputError
+from msae_jax.models.layers import Linear, Mlp
+from msae_jax.models.output import Output, activate, finish, flatten
+
+
+def with_classes(x: np.ndarray, y: np.ndarray, classes: int = 10) -> np.ndarray:
+    """Returns samples `[N, ...]` with their classes `[N]` behind them, `[N, D + classes]`.
+
+    The dtype stays: the mark of a class is 255 in uint8, which is scaled to 1 as intensities are.
+
+    Raises:
+      InputError: classes that are not `[N]` whole numbers from 0 to classes - 1.
+    """
+    y = np.asarray(y)
+    if y.shape != (len(x),) or not np.issubdtype(y.dtype, np.integer):
+        raise InputError(f"classes must be [{len(x)}] integers, got {y.dtype} {list(y.shape)}.")
+    if len(y) and not (y.min() >= 0 and y.max() < classes):
+        raise InputError(f"classes must be 0 to {classes - 1}, got {y.min()} to {y.max()}.")
+    mark = 255 if x.dtype == np.uint8 else 1
+    marks = (np.eye(classes) * mark).astype(x.dtype)[y]
+    return np.concatenate([x.reshape(len(x), -1), marks], axis=1)
+
+
+class ConditionalVae(nn.Module):
+    """q(z | x, y) and p(x | z, y), z ~ N(0, I) whatever the class y (Sohn et al., 2015).
+
+    It reconstructs the image alone, which is the `target` of its output: the class is given. Train
+    it under the reduction `batchmean` or `sum`. Given a key, `__call__` decodes a posterior sample.
+
+    Attributes:
+      features: values per sample, image and class together; inputs `[B, ...]` are flattened.
+      classes: how many of them, the last ones, stand for the class.
+      hidden: widths between input and latent; the decoder has them in reverse.
+      output: `identity` or `sigmoid`. init_scheme: `torch` or `flax` initial weights.
+    """
+
+    features: int = 794
+    classes: int = 10
+    hidden: tuple[int, ...] = (400,)
+    latent_dim: int = 20
+    output: str = "sigmoid"
+    init_scheme: str = "torch"
+
+    def setup(self) -> None:
+        if self.classes >= self.features:
+            raise InputError(f"{self.classes} classes leave no image in {self.features} features.")
+        self.encoder = Mlp(self.hidden, self.init_scheme)
+        self.mu = Linear(self.latent_dim, self.init_scheme)
+        self.log_var = Linear(self.latent_dim, self.init_scheme)
+        self.decoder = Mlp((*self.hidden[::-1], self.features - self.classes), self.init_scheme)
+
+    @staticmethod
+    def sizes_for(sample_shape: tuple[int, ...]) -> dict[str, int]:
+        return {"features": math.prod(sample_shape)}
+
+    @property
+    def sample_shape(self) -> tuple[int, ...]:
+        return (self.features,)
+
+    def posterior(self, x: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """Returns mean and log variance, each `[B, latent_dim]`, of samples with their classes."""
+        h = nn.relu(self.encoder(flatten(x, self.features, "the conditional autoencoder")))
+        return self.mu(h), self.log_var(h)
+
+    def encode(self, x: jax.Array) -> jax.Array:
+        """Returns the posterior mean, `[B, latent_dim]`, of samples with their classes."""
+        return self.posterior(x)[0]
+
+    def decode(self, z: jax.Array) -> jax.Array:
+        """Returns images `[B, features - classes]` of latents with their classes behind them.
+
+        Args:
+          z: `[B, latent_dim + classes]`, as `with_classes` gives it of latents.
+        """
+        size = self.latent_dim + self.classes
+        if z.ndim != 2 or z.shape[1] != size:
+            raise InputError(
+                f"the conditional decoder expects [B, {size}], {self.latent_dim} latents and then "
+                f"the marks of {self.classes} classes (with_classes), got {list(z.shape)}."
+            )
+        return activate(self.decoder(z), self.output)
+
+    def __call__(
+        self, x: jax.Array, *, key: jax.Array | None = None, train: bool = False
+    ) -> Output:
+        mu, log_var = self.posterior(x)
+        z = mu
+        if key is not None:
+            z = mu + jnp.exp(0.5 * log_var) * jax.random.normal(key, mu.shape, mu.dtype)
+        flat = flatten(x, self.features, "the conditional autoencoder")
+        image, y = jnp.split(flat, [self.features - self.classes], axis=1)
+        logits = self.decoder(jnp.concatenate([z, y], axis=1))
+        return finish(image, z, logits, self.output, mu, log_var)._replace(target=image)

@@ -26,7 +26,6 @@ from msae_jax import analysis, data, figures
 from msae_jax.claims import Claim
 from msae_jax.ensemble import Ensemble
 from msae_jax.experiments.study import Setup, final_claim, parameter_claim
-from msae_jax.figures.bars import class_counts
 from msae_jax.files import replacing
 from msae_jax.inference import per_sample, reconstruct
 from msae_jax.models import parameter_count
@@ -162,7 +161,7 @@ def _first_of_each_class(y: np.ndarray, n: int) -> np.ndarray:
 
 def _draw_data(setup: Setup, dataset: data.Dataset) -> None:
     labels = {"training": _labels(dataset.train), "test": _labels(dataset.test)}
-    figures.save(class_counts(labels, CLASSES), setup.out / "class_counts")
+    figures.save(figures.class_counts(labels, CLASSES), setup.out / "class_counts")
     x, y = np.asarray(dataset.train.x), labels["training"]
     chosen = _first_of_each_class(y, 3).reshape(len(CLASSES), 3).T
     rows = {f"sample {i}": x[row] / 255 for i, row in enumerate(chosen, start=1)}

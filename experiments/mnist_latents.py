@@ -2,8 +2,6 @@
 
     msae reproduce mnist-latents --seeds 3          about 5 minutes on two CPU cores
 
-Expected: EXPECTED (to be filled in from the run).
-
 Both are 784-400-20 with a sigmoid output: the 3-layer shapes of the Fashion-MNIST study, since the
 originals publish pictures but neither layer sizes nor numbers. The autoencoder minimises the
 squared error, the VAE the negative ELBO; 15 epochs, batch 64.
@@ -25,7 +23,6 @@ from msae_jax.config import ModelConfig, TrainConfig
 from msae_jax.ensemble import Ensemble
 from msae_jax.experiments.cache import cached, per_seed
 from msae_jax.experiments.study import Setup, final_claim
-from msae_jax.figures.paths import path_steps
 from msae_jax.inference import per_sample, reconstruct
 from msae_jax.recipes import recipe
 
@@ -159,7 +156,7 @@ def _draw_numbers(setup: Setup, trained: dict[str, Ensemble], found: Found) -> N
         name: {k: np.array([v[f"{k}-steps"] for v in found[name].values()]) for k in KINDS}
         for name in trained
     }
-    figures.save(path_steps(steps), setup.out / "path_steps")
+    figures.save(figures.path_steps(steps), setup.out / "path_steps")
 
 
 def _draw_pictures(setup: Setup, trained: dict[str, Ensemble], dataset: data.Dataset) -> None:

@@ -95,6 +95,7 @@ def _claims(found: dict[str, Ensemble]) -> list[Claim]:
                 source=source,
                 effect=True,
                 why=why,
+                diverged=int((~np.isfinite(reduction)).sum()),
             )
         )
     stated += [

@@ -34,11 +34,13 @@ class Checkpoint(NamedTuple):
     """One checkpoint, with its weights verified.
 
     Attributes:
-      epoch: epochs done. variables: nested dicts of NumPy arrays, as Flax wants them.
+      epoch: epochs done; of many members, the number of the checkpoint.
+      variables: nested dicts of NumPy arrays, as Flax wants them.
       config: the run's configuration as nested dicts. sample_shape: of what the model reads.
       history: the metrics of each epoch so far; of many members, a list of those.
       versions: of the packages that wrote it.
       members: of a checkpoint of many, what sets each apart; None for one model.
+      at_once: of many, how many trained as one batch on a device.
     """
 
     epoch: int
@@ -48,6 +50,7 @@ class Checkpoint(NamedTuple):
     history: list[Any]
     versions: dict[str, str]
     members: list[dict[str, Any]] | None = None
+    at_once: int | None = None
 
 
 def digest(tree: Any) -> str:
@@ -284,7 +287,8 @@ def _restore_items(
 def _checkpoint(epoch: int, weights: Mapping[str, Any], content: Mapping[str, Any]) -> Checkpoint:
     variables = {name: tree for name, tree in weights.items() if tree}
     fields = {name: content[name] for name in ("config", "sample_shape", "history", "versions")}
-    return Checkpoint(epoch, variables, **fields, members=content.get("members"))
+    fields |= {name: content.get(name) for name in ("members", "at_once")}
+    return Checkpoint(epoch, variables, **fields)
 
 
 def is_run(path: Path) -> bool:
@@ -303,7 +307,8 @@ def load(
 
     Args:
       path: a run directory, or a checkpoint `RUN/checkpoints/EPOCH`. No model need be known.
-      best: the best checkpoint of a run directory instead of the latest.
+      best: the best checkpoint of a run directory instead of the latest; of many seeds, the best
+        by their mean, not each seed's own.
       seed: which one of a run of many.
       member: the same by its position, where several have the seed.
 
@@ -374,8 +379,13 @@ def load_all(path: str | Path, *, best: bool = False) -> Checkpoint:
                 raise CheckpointError(f"{folder} holds no finished checkpoint.")
             epoch = max(steps)
         if best:
-            scores = {e: _restore(manager, folder, e)[1]["score"] for e in manager.all_steps()}
-            scored = {e: score for e, score in scores.items() if score is not None}
+            found = {e: _restore(manager, folder, e)[1] for e in manager.all_steps()}
+            newest = len(found[epoch].get("members", ()))  # fewer members are another mean
+            scored = {
+                e: content["score"]
+                for e, content in found.items()
+                if content["score"] is not None and len(content.get("members", ())) == newest
+            }
             epoch = min(scored, key=lambda e: scored[e], default=epoch)
         restored, content = _restore(manager, folder, epoch, weights=ocp.args.StandardRestore())
         return _checkpoint(epoch, restored["weights"], content)

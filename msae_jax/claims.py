@@ -42,18 +42,24 @@ class Claim:
 
     @property
     def mean(self) -> float:
-        return statistics.mean_interval(self.values).mean
+        return self._statistics.mean
 
     @property
     def std(self) -> float:
         """The standard deviation over seeds (n - 1); NaN for one seed."""
-        return statistics.mean_interval(self.values).std
+        return self._statistics.std
 
     @property
     def ci95(self) -> tuple[float, float]:
         """Student's t interval of the mean, at 95%; NaN for one seed."""
-        found = statistics.mean_interval(self.values)
-        return found.low, found.high
+        return self._statistics.low, self._statistics.high
+
+    @property
+    def _statistics(self) -> statistics.Mean:
+        if len(self.values) == 0:  # every seed diverged
+            nan = float("nan")
+            return statistics.Mean(nan, nan, nan, nan, 0)
+        return statistics.mean_interval(self.values)
 
     @property
     def verdict(self) -> str:
@@ -85,7 +91,7 @@ class Claim:
             "published": self.published,
             "unit": self.unit,
             "values": [float(v) for v in self.values],
-            "mean": self.mean,
+            "mean": self.mean if self.values else None,
             "ci95": [low, high] if len(self.values) > 1 else [None, None],
             "n_seeds": len(self.values),
             "diverged": self.diverged,
@@ -139,10 +145,16 @@ def table(claims: Sequence[Claim]) -> str:
         published = "" if c.published is None else _number(c.published)
         rows.append(
             f"| {c.statement} | {c.unit} | {published} | {_number(c.mean)} | {spread} | "
-            f"{interval} | {len(c.values)} | {c.verdict} |"
+            f"{interval} | {_seeds(len(c.values), c.diverged)} | {c.verdict} |"
         )
     return "\n".join(rows)
 
 
+def _seeds(used: int, diverged: int) -> str:
+    return f"{used} ({diverged} more diverged)" if diverged else str(used)
+
+
 def _number(value: float) -> str:
+    if value != value:
+        return "none"
     return f"{value:,.0f}" if value == round(value) and abs(value) >= 1000 else f"{value:.4g}"

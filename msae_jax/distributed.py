@@ -44,8 +44,10 @@ def initialize(
         (SLURM, Open MPI, Kubernetes, Cloud TPU), as JAX detects it.
       timeout: seconds.
 
+    Where others do not come to the coordinator in time, JAX aborts it with a message of its own.
+
     Raises:
-      InputError: the arguments do not make sense, or the coordinator does not answer in time.
+      InputError: the arguments do not make sense, or the coordinator given does not answer in time.
     """
     if coordinator is None:
         if num_processes is not None or process_id is not None:
@@ -100,6 +102,15 @@ def wait_for_all(name: str) -> None:
         from jax.experimental import multihost_utils
 
         multihost_utils.sync_global_devices(name)
+
+
+def from_main(value: int) -> int:
+    """Returns the number that the first process has, on every process."""
+    if jax.process_count() == 1:
+        return value
+    from jax.experimental import multihost_utils
+
+    return int(multihost_utils.broadcast_one_to_all(np.int32(value)))
 
 
 def to_host(tree: Any) -> Any:

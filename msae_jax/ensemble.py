@@ -43,7 +43,7 @@ class Ensemble(NamedTuple):
       config: shared by all members, but for what `members` say.
       items: the arrays of all members, NumPy, each with a leading member axis.
       histories: of each member, one dict an epoch, as in `Run`.
-      diverged: by index of the member, what happened; it is frozen as it was before that epoch.
+      diverged: by index of the member, what happened; its history ends before that epoch.
       messages: what a resumed run found damaged.
       versions: of the packages that trained it; of those that began it, where it was resumed.
     """
@@ -266,6 +266,7 @@ class _Progress:
         self.histories: list[History] = [[] for _ in members]
         self.diverged: dict[int, str] = {}
         self.versions = environment.versions()
+        self._at_once: int | None = None
 
     def unfinished(self) -> list[int]:
         return [
@@ -291,6 +292,7 @@ class _Progress:
         rows = [self.members.index(_member(entry)) for entry in entries]
         self.take(rows, jax.tree.map(np.array, items))  # ours to write to
         self._number, self.versions = saved.epoch, saved.versions
+        self._at_once = saved.at_once
         for row, entry, history in zip(rows, entries, saved.history, strict=True):
             self.histories[row] = history
             if entry["diverged"] is not None:
@@ -310,7 +312,12 @@ class _Progress:
         ]
         self._number += 1
         assert self.items is not None
-        record = {"members": entries, "history": self.histories}
+        record = {
+            "members": entries,
+            "history": self.histories,
+            "at_once": self._at_once,
+            "versions": self.versions,
+        }
         writer.save_items(self._number, self.items, record, float(np.mean(last)) if last else None)
 
     def trainer(
@@ -328,9 +335,12 @@ class _Progress:
         else:
             self.items = None  # not kept twice: there may be many
         assert items is not None
+        how = self.task, self.settings, chosen, items, dataset
         if self.settings.pipeline == "streaming":
-            return Streaming(self.task, self.settings, chosen, items, dataset)
-        return Resident(self.task, self.settings, chosen, items, dataset, at_once, data_devices)
+            return Streaming(*how)
+        trainer = Resident(*how, at_once or self._at_once, data_devices)
+        self._at_once = trainer.at_once  # the same when resumed: other batches have other bits
+        return trainer
 
     def take(self, rows: Sequence[int], items: Items) -> None:
         """Takes the arrays of the members at `rows`."""
@@ -385,11 +395,15 @@ def _trouble(outcome: Outcome, epoch: int) -> str | None:
     """Says how the member diverged in this epoch, or returns None."""
     bad = train.first_bad_step(outcome.metrics)
     steps = len(outcome.metrics.loss)
-    if bad is None and outcome.finite:
+    tested = all(np.isfinite(term).all() for term in outcome.terms)
+    if bad is None and outcome.finite and tested:
         return None
-    what = "the parameters became non-finite" if bad is None else "the loss became non-finite"
+    if bad is not None:
+        what = "the loss became non-finite"
+    else:
+        what = f"the {'test loss' if outcome.finite else 'parameters'} became non-finite"
     at = steps if bad is None else bad + 1
-    return f"{what} at step {(epoch - 1) * steps + at} (epoch {epoch}); frozen after {epoch - 1}"
+    return f"{what} at step {(epoch - 1) * steps + at} (epoch {epoch})"
 
 
 def _member(entry: dict[str, Any]) -> Member:

@@ -57,6 +57,8 @@ def _table(claims: Sequence[dict[str, Any]]) -> str:
         interval = "" if low is None else f" ({low:.4g} to {high:.4g})"
         published = "" if c["published"] is None else f"{c['published']:.6g}"
         cells = [c["study"], c["statement"], c["source"], c["unit"], published]
-        cells += [f"{c['mean']:.6g}{interval}", str(c["n_seeds"]), c["verdict"], c["why"]]
+        ours = "every seed diverged" if c["mean"] is None else f"{c['mean']:.6g}{interval}"
+        seeds = f"{c['n_seeds']}" + (f" ({c['diverged']} diverged)" if c["diverged"] else "")
+        cells += [ours, seeds, c["verdict"], c["why"]]
         rows.append("| " + " | ".join(cells) + " |")
     return "\n".join(rows)

@@ -11,9 +11,9 @@ from msae_jax.analysis import statistics, variance
 from msae_jax.ensemble import Ensemble
 
 
-def of_ensemble(done: Ensemble, metric: str = "test_mse") -> str:
-    """Returns the mean of a metric over seeds and, where they vary one at a time, its split."""
-    values = done.final(metric)
+def of_ensemble(done: Ensemble) -> str:
+    """Returns the mean test error over seeds and, where they vary one at a time, its split."""
+    values = done.final("test_mse")
     sources = list(dict.fromkeys(member.vary for member in done.members))
     by_source = {
         source: values[[m.vary == source for m in done.members] & np.isfinite(values)]
@@ -32,13 +32,13 @@ def of_ensemble(done: Ensemble, metric: str = "test_mse") -> str:
     return "\n".join(lines)
 
 
-def of_sweep(rows: Sequence[dict[str, Any]], axes: Sequence[str], metric: str = "test_mse") -> str:
-    """Returns a line for each point of the grid: the mean over its seeds."""
+def of_sweep(rows: Sequence[dict[str, Any]], axes: Sequence[str]) -> str:
+    """Returns a line for each point of the grid: the mean test error over its seeds."""
     lines = []
     points = list(dict.fromkeys(tuple(repr(row[axis]) for axis in axes) for row in rows))
     for point in points:
         here = [row for row in rows if tuple(repr(row[axis]) for axis in axes) == point]
-        values = np.array([row[metric] for row in here if row["diverged"] is None])
+        values = np.array([row["test_mse"] for row in here if row["diverged"] is None])
         name = ", ".join(f"{axis}={value}" for axis, value in zip(axes, point, strict=True))
         text = f"test MSE {_mean(values)} per value" if len(values) else "every seed diverged"
         lines.append(f"{name}: {text}{_left_out(len(here), len(values))}")

@@ -37,12 +37,12 @@ def check(out: Path, settings: TrainConfig, *, resume: bool, many: bool) -> None
         )
     if (out / "config.json").exists():
         _check_same_run(out, settings)
-        if many != (out / _MEMBERS).exists():
-            kinds = ("one seed", "many seeds")
-            raise InputError(
-                f"{out} holds a run of {kinds[not many]} and cannot go on as one of {kinds[many]}: "
-                "choose another --out."
-            )
+    if many != (out / _MEMBERS).exists() and (not many or (out / "config.json").exists()):
+        kinds = ("one seed", "many seeds")
+        raise InputError(
+            f"{out} holds a run of {kinds[not many]} and cannot go on as one of {kinds[many]}: "
+            "choose another --out."
+        )
 
 
 def make(out: Path, settings: TrainConfig, members: Sequence[Member] | None = None) -> None:

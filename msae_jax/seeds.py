@@ -21,7 +21,7 @@ from jax import lax
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from msae_jax import data, losses, train
+from msae_jax import data, distributed, losses, train
 from msae_jax.config import TrainConfig
 from msae_jax.errors import InputError, unknown_name
 from msae_jax.inference import BATCH_SIZE, EVALUATION, sample_terms
@@ -201,7 +201,7 @@ def train_epoch(
 
     Returns:
       States; metrics `[M, steps]`, on every process, NaN where not active; and bool `[M]`: whether
-      the parameters are finite after the epoch.
+      the parameters and batch statistics are finite after the epoch.
     """
     split = spread.mesh.shape["data"] > 1
 
@@ -210,7 +210,7 @@ def train_epoch(
 
     def go(x: jax.Array, state: train.TrainState) -> Any:
         after, metrics = train.epoch(task, state, x, batch_size=batch_size, place=place)
-        leaves = jax.tree.leaves(after.params)
+        leaves = jax.tree.leaves((after.params, after.batch_stats))
         finite = jnp.stack([jnp.isfinite(leaf).all() for leaf in leaves]).all()
         good = finite & jnp.isfinite(metrics.loss).all()
         kept = jax.tree.map(lambda a, b: lax.select(good, a, b), after, state)
@@ -272,27 +272,32 @@ def padded_batches(x: np.ndarray, batch_size: int = BATCH_SIZE) -> np.ndarray:
 
 
 def choose_at_once(
-    task: train.Task, states: train.TrainState, x: jax.Array, *, batch_size: int, mesh: Mesh
+    task: train.Task, state: train.TrainState, x: np.ndarray, *, batch_size: int, members: int
 ) -> int:
     """Returns how many members to train as one batch on a device, by measuring.
 
     Doubles the number while a step takes less time per member and fits the device's memory. On CPU
     the answer is 1, without measuring: see the head of this module.
+
+    Args:
+      state: of one member, with a leading axis of 1, on this process's first device.
+      members: how many a device has.
     """
-    device = mesh.devices.flat[0]
+    device = jax.local_devices()[0]
     if device.platform == "cpu":
         return 1
-    local = len(states.step) // mesh.shape["seed"]
-    limit = 0.8 * (device.memory_stats() or {}).get("bytes_limit", float("inf"))
-    state = jax.tree.map(lambda a: a[:1], states)
-    best, best_seconds, count = 1, float("inf"), 1
-    while count <= local:
-        many = jax.tree.map(lambda a, n=count: jnp.repeat(a, n, axis=0), state)
-        seconds = _seconds_per_member(task, many, x, batch_size, limit)
-        if seconds is None or seconds > 0.98 * best_seconds:
-            break
-        best, best_seconds, count = count, seconds, 2 * count
-    return best
+    best = 1
+    if distributed.is_main():
+        limit = 0.8 * (device.memory_stats() or {}).get("bytes_limit", float("inf"))
+        here = jax.device_put(x, device)
+        best_seconds, count = float("inf"), 1
+        while count <= members:
+            many = jax.tree.map(lambda a, n=count: jnp.repeat(a, n, axis=0), state)
+            seconds = _seconds_per_member(task, many, here, batch_size, limit)
+            if seconds is None or seconds > 0.98 * best_seconds:
+                break
+            best, best_seconds, count = count, seconds, 2 * count
+    return distributed.from_main(best)  # the same program everywhere
 
 
 def _seconds_per_member(
@@ -308,8 +313,10 @@ def _seconds_per_member(
     try:
         compiled = steps.lower(states, x).compile()
         memory: Any = compiled.memory_analysis()
-        if memory is not None and memory.temp_size_in_bytes + memory.output_size_in_bytes > limit:
-            return None
+        if memory is not None:
+            used = memory.temp_size_in_bytes + memory.output_size_in_bytes
+            if used + memory.argument_size_in_bytes > limit:
+                return None
         jax.block_until_ready(compiled(states, x))
         times = []
         for _ in range(3):

@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from msae_jax import config, data, models, tables
+from msae_jax import config, data, distributed, models, tables
 from msae_jax.config import TrainConfig, parse_assignment
 from msae_jax.ensemble import Ensemble, as_members, fit_many
 from msae_jax.errors import InputError
@@ -126,12 +126,12 @@ def run(
         raise InputError(f"{out} is not empty: choose another --out, or --resume its sweep.")
     planned = groups(settings, axes, seeds)
     rows: list[dict[str, Any]] = []
-    datasets: dict[str, data.Dataset] = {}
+    datasets: dict[tuple[str, bool], data.Dataset] = {}
     for group in planned:
-        name = group.settings.data
+        streaming = group.settings.pipeline == "streaming"
+        name = group.settings.data, streaming
         if name not in datasets:
-            streaming = group.settings.pipeline == "streaming"
-            datasets = {name: data.load(name, data_dir=data_dir, streaming=streaming)}
+            datasets = {name: data.load(name[0], data_dir=data_dir, streaming=streaming)}
         done = fit_many(
             group.settings,
             group.members,
@@ -142,7 +142,8 @@ def run(
             **how,
         )
         rows += _rows(group, done, datasets[name].sample_shape)
-    tables.write(out / "table", rows)
+    if distributed.is_main():
+        tables.write(out / "table", rows)
     return rows
 
 

@@ -20,7 +20,7 @@ class Outcome(NamedTuple):
     """What one epoch gave one member; a member that diverged keeps the state it had before.
 
     Attributes:
-      metrics: of each step. finite: whether the parameters are, after the epoch.
+      metrics: of each step. finite: whether parameters and batch statistics are, after the epoch.
       terms: of each test sample. seconds: of training, per member that trained.
     """
 
@@ -31,7 +31,13 @@ class Outcome(NamedTuple):
 
 
 class Trainer(Protocol):
-    """Holds the states of the members that train."""
+    """Holds the states of the members that train.
+
+    Attributes:
+      at_once: how many train as one batch on a device.
+    """
+
+    at_once: int
 
     def epoch(self, active: Sequence[bool]) -> list[Outcome | None]:
         """Trains the active members for an epoch and tests them; gives nothing for the others."""
@@ -59,6 +65,8 @@ class Resident:
         rows = [*range(len(members)), *([0] * (-len(members) % groups))]  # in whole groups
         self._padding = len(rows) - len(members)
         listed = [members[i] for i in rows]
+        first = seeds.init_states(task, settings, listed[:1], dataset.sample_shape)
+        one = checkpoint.from_items(jax.tree.map(lambda a: a[:1], items), first)
         if self._padding:
             items = jax.tree.map(lambda a: a[rows], items)
         tuned = distributed.to_host(seeds.tuned(settings, listed))
@@ -69,11 +77,11 @@ class Resident:
         x_test = np.asarray(dataset.test.x)
         self._n_test = len(x_test)
         self._batches = seeds.put(seeds.padded_batches(x_test), mesh)
-        if at_once is None:
-            at_once = seeds.choose_at_once(
-                task, self._states, self._x, batch_size=self._size, mesh=mesh
-            )
-        self._spread = seeds.Spread(mesh, min(at_once, len(rows) // groups))
+        local = len(rows) // groups
+        self.at_once = at_once or seeds.choose_at_once(
+            task, one, np.asarray(dataset.train.x), batch_size=self._size, members=local
+        )
+        self._spread = seeds.Spread(mesh, min(self.at_once, local))
 
     def epoch(self, active: Sequence[bool]) -> list[Outcome | None]:
         mask = seeds.put(np.array([*active, *([False] * self._padding)]), self._mesh, "seed")
@@ -109,6 +117,7 @@ class Streaming:
         dataset: data.Dataset,
     ) -> None:
         self._task, self._size, self._dataset = task, settings.batch_size, dataset
+        self.at_once = 1
         like = seeds.shapes(task, settings, members, dataset.sample_shape)
         like = like.replace(tuned=seeds.tuned(settings, members))
         states = checkpoint.from_items(items, like)
@@ -123,7 +132,8 @@ class Streaming:
         after, metrics = train.train_epoch_streaming(
             self._task, self._states[i], self._dataset.train.x, batch_size=self._size
         )
-        finite = all(bool(jnp.isfinite(leaf).all()) for leaf in jax.tree.leaves(after.params))
+        leaves = jax.tree.leaves((after.params, after.batch_stats))
+        finite = all(bool(jnp.isfinite(leaf).all()) for leaf in leaves)
         seconds = time.perf_counter() - start
         good = finite and train.first_bad_step(metrics) is None
         self._states[i] = state = after if good else before

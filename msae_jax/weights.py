@@ -9,7 +9,7 @@ import flax.linen as nn
 import jax
 import numpy as np
 
-from msae_jax import checkpoint, config, data, models, run_directory
+from msae_jax import checkpoint, config, data, models
 from msae_jax.config import ModelConfig, TrainConfig
 from msae_jax.errors import InputError, unknown_name
 from msae_jax.files import replacing
@@ -74,12 +74,45 @@ def open_weights(
     return Weights(built, opened.variables, settings)
 
 
-def seeds_of(path: str | Path) -> list[int]:
-    """Returns the seeds of the members of a run of many; none of anything else."""
-    path = Path(path)
-    run = path.parent.parent if path.parent.name == "checkpoints" else path
-    members = run_directory.read_members(run) if run.is_dir() else None
-    return [member.seed for member in members or []]
+class Many(NamedTuple):
+    """The models of a run of many seeds that differ in nothing else.
+
+    Attributes:
+      variables: of each of `seeds`. diverged: by seed, what happened to those left out.
+    """
+
+    model: nn.Module
+    seeds: list[int]
+    variables: list[dict[str, Any]]
+    diverged: dict[int, str]
+    config: TrainConfig
+
+
+def load_many(path: str | Path, *, best: bool = False) -> Many | None:
+    """Opens all models of a run of many seeds, in float32; returns None for a run of one.
+
+    Raises:
+      InputError: its members differ in more than their seeds, or all diverged.
+    """
+    opened = checkpoint.load_all(path, best=best)
+    if opened.members is None:
+        return None
+    if any(
+        (m["vary"], m["learning_rate"], m["beta"]) != ("all", None, None) for m in opened.members
+    ):
+        raise InputError(f"{path} varies more than seeds: pick one model with --member.")
+    settings = config.from_dict(TrainConfig, opened.config)
+    diverged = {m["seed"]: m["diverged"] for m in opened.members if m["diverged"] is not None}
+    rows = [i for i, m in enumerate(opened.members) if m["diverged"] is None]
+    if not rows:
+        raise InputError(f"every seed of {path} diverged: {diverged}.")
+    return Many(
+        models.build(settings.model, tuple(opened.sample_shape)),
+        [opened.members[i]["seed"] for i in rows],
+        [jax.tree.map(lambda a, i=i: _float32(a[i]), opened.variables) for i in rows],
+        diverged,
+        settings,
+    )
 
 
 def split(name: str, which: str, data_dir: str | Path | None = None) -> data.Samples:

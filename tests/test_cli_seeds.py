@@ -124,3 +124,30 @@ def test_bad_input_is_one_line(
     assert words in error
     assert len(error.splitlines()) == 1
     assert list(tmp_path.iterdir()) == []
+
+
+def test_evaluate_names_the_diverged_and_refuses_mixed_runs(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    rates = ("--sweep", "lr=1e-3,1e30", "--out", tmp_path / "s")
+    assert msae("train", *SMALL, "--seeds", 2, *rates) == 0
+    assert "every seed diverged" in capsys.readouterr().out
+    assert msae("evaluate", tmp_path / "s" / "all") == 2
+    assert "varies more than seeds" in capsys.readouterr().err
+    assert msae("evaluate", tmp_path / "s" / "all", "--member", 0) == 0
+
+
+def test_a_control_takes_the_seeds_and_the_shape_of_the_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    """Signals of length 32, seeds 5 and 6, of which the recipe of the control knows nothing."""
+    x = np.random.default_rng(0).normal(size=(60, 32)).astype(np.float32)
+    np.save(tmp_path / "x.npy", x)
+    own = ("--data", tmp_path / "x.npy", "--seed", 5, "--seeds", 2, "--out", tmp_path / "run")
+    assert msae("train", "--model", "msae", "--epochs", 1, *own) == 0
+    capsys.readouterr()
+    matched = ("--match", "params", "--runs", tmp_path / "c", "--json")
+    assert msae("compare", tmp_path / "run", "baseline", *matched) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["seeds"] == [5, 6]
+    assert not any("parameters" in text for text in found["unfair"])

@@ -18,7 +18,7 @@ from msae_jax import checkpoint, run
 from msae_jax.config import EarlyStopping, ModelConfig, OptimizerConfig, TrainConfig
 from msae_jax.data import Dataset, Split
 from msae_jax.ensemble import Ensemble, as_members, fit, fit_many
-from msae_jax.errors import InputError
+from msae_jax.errors import DivergedError, InputError
 from msae_jax.seeds import Member
 from msae_jax.weights import load_weights
 
@@ -186,3 +186,22 @@ def test_a_member_is_picked_where_seeds_repeat(signals: Dataset, tmp_path: Path)
     opened = load_weights(tmp_path / "run", member=1)
     assert opened.config.optimizer.learning_rate == 1e-2
     assert_equal_trees(opened.variables, done.variables(1))
+
+
+def test_a_test_loss_that_is_not_finite_is_a_divergence(signals: Dataset) -> None:
+    """One step an epoch: the training loss before it is finite, what is left is not."""
+    settings = replace(SETTINGS, batch_size=150, epochs=2, optimizer=OptimizerConfig("sgd", 1e25))
+    done = many(settings, signals, seeds=2)
+    assert sorted(done.diverged) == [0, 1]
+    assert all("became non-finite at step 1" in text for text in done.diverged.values())
+    with pytest.raises(DivergedError):
+        run.fit(settings, signals)
+
+
+def test_the_best_checkpoint_is_one_of_all_seeds(signals: Dataset, tmp_path: Path) -> None:
+    """Two seeds' mean may be the lowest, but a checkpoint that lacks the third is not its best."""
+    many(SETTINGS, signals, seeds=2, out=tmp_path / "run")
+    worse = replace(SETTINGS, epochs=3)
+    many(worse, signals, seeds=3, out=tmp_path / "run", resume=True)
+    opened = checkpoint.load_all(tmp_path / "run", best=True)
+    assert [m["seed"] for m in opened.members or []] == [0, 1, 2]

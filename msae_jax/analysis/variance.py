@@ -62,9 +62,12 @@ def split(values: Mapping[str, Sequence[float]]) -> list[Source]:
 def table(sources: Sequence[Source], metric: str) -> str:
     """Returns the split as lines of text."""
     lines = [f"spread of {metric} over seeds, by what they vary"]
+    alone = sum(s.share is not None for s in sources) > 1  # a share of one would say nothing
     for s in sources:
-        share = "together" if s.share is None else f"{100 * s.share:.0f}% of the variance"
+        share = ", together" if s.share is None else ""
+        if alone and s.share is not None and s.share == s.share:
+            share = f", {100 * s.share:.0f}% of the variance"
         lines.append(
-            f"  {s.name:6} std {s.std:.3g} (95% {s.low:.3g} to {s.high:.3g}, {s.n} seeds), {share}"
+            f"  {s.name:6} std {s.std:.3g} (95% {s.low:.3g} to {s.high:.3g}, {s.n} seeds){share}"
         )
     return "\n".join(lines)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -27,7 +28,10 @@ def compare(
     match: Annotated[
         str | None, typer.Option(help="params, latent: resize B to A, trained now.")
     ] = None,
-    seeds: Annotated[int, typer.Option(min=2, help="Of what is trained now.")] = 8,
+    seeds: Annotated[
+        int | None,
+        typer.Option(min=2, help="Of what is trained now. [as the other run, or 8]"),
+    ] = None,
     data: Data = None,
     data_dir: DataDir = None,
     epochs: Annotated[int | None, typer.Option(help="Of what is trained now.")] = None,
@@ -48,44 +52,55 @@ def compare(
             return run_directory.read_config(Path(name))
         return config.override(recipes.recipe(name), changes)
 
+    known = [c.side_of(name, metric) if Path(name).is_dir() else None for name in (a, b)]
+    others = next((sorted(side.values) for side in known if side is not None), None)
+
     def trained(settings: TrainConfig, name: str) -> Side:
-        out = runs / f"{name}-{Path(settings.data).stem}-{settings.epochs}"
-        return _trained(settings, name, out, seeds, metric, data_dir)
+        listed = range(settings.seed, settings.seed + (seeds or 8))
+        chosen = others if seeds is None and others else list(listed)
+        return _trained(settings, name, chosen, runs, metric, data_dir)
 
-    def side(name: str) -> Side:
-        if Path(name).is_dir():
-            return c.side_of(name, metric)
-        return trained(settings_of(name), name)
-
-    first = side(a)
+    first = known[0] or trained(settings_of(a), a)
     if match is None:
-        second = side(b)
+        second = known[1] or trained(settings_of(b), b)
     else:
-        settings = settings_of(b)
-        shape = d.load(settings.data, data_dir=data_dir).sample_shape
-        control = matching.match(settings.model, first.settings.model, match, shape)
-        label = f"{settings.model.name}-matched-{match}"
-        trains_like = replace(first.settings, model=control)
-        second = trained(trains_like, label)
+        shape = d.load(first.settings.data, data_dir=data_dir).sample_shape
+        other = settings_of(b).model
+        control = matching.match(other, first.settings.model, match, shape)
+        label = f"{other.name}-matched-{match}"
+        second = trained(replace(first.settings, model=control), label)
     verdict = c.compare(first, second, metric, published_percent=claim)
     print(json.dumps(verdict.to_dict(), indent=2) if as_json else verdict)
 
 
 def _trained(
-    settings: TrainConfig, name: str, out: Path, seeds: int, metric: str, data_dir: Path | None
+    settings: TrainConfig,
+    name: str,
+    seeds: list[int],
+    runs: Path,
+    metric: str,
+    data_dir: Path | None,
 ) -> Side:
+    """Trains in a directory of the configuration's own, where it goes on and is found again."""
+    import hashlib
+
     from msae_jax import compare as c
+    from msae_jax import config
     from msae_jax.ensemble import as_members, fit_many
     from msae_jax.progress import progress_bar
 
     settings = replace(settings, checkpoint_every=settings.epochs)
-    with progress_bar(settings.epochs, f"{name}, {seeds} seeds") as bar:
+    content = json.dumps(config.to_dict(settings), sort_keys=True)
+    digest = hashlib.sha256(content.encode()).hexdigest()[:8]
+    with progress_bar(settings.epochs, f"{name}, {len(seeds)} seeds") as bar:
         done = fit_many(
             settings,
             as_members(settings, seeds),
-            out=out,
+            out=runs / f"{name}-{Path(settings.data).stem}-{digest}",
             resume=True,
             data_dir=data_dir,
             on_epoch=bar,
         )
-    return c.side_of(done, metric, name)
+    for message in done.messages:
+        print(f"msae: warning: {message}", file=sys.stderr)
+    return c.side_of(done.only(seeds), metric, name)

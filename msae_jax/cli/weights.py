@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from msae_jax.cli.app import (
     AsJson,
@@ -21,7 +21,9 @@ from msae_jax.cli.app import (
     Weights,
     app,
 )
-from msae_jax.errors import InputError
+
+if TYPE_CHECKING:
+    from msae_jax.weights import Many
 
 
 @app.command()
@@ -40,11 +42,11 @@ def evaluate(
     from msae_jax import inference
     from msae_jax import weights as w
 
-    if seed is None and member is None and len(seeds := w.seeds_of(weights)) > 1:
-        if model is not None:
-            raise InputError(f"--model is for files of weights: {weights} knows its own model.")
-        _evaluate_all(weights, seeds, data, data_dir, split, best, as_json)
-        return
+    if seed is None and member is None and model is None and weights.is_dir():
+        many = w.load_many(weights, best=best)
+        if many is not None and len(many.seeds) > 1:
+            _evaluate_all(many, data, data_dir, split, as_json)
+            return
     loaded = w.load_weights(weights, best=best, model=model, seed=seed, member=member)
     name = data or loaded.config.data
     samples = w.split(name, split, data_dir)
@@ -63,37 +65,36 @@ def evaluate(
 
 
 def _evaluate_all(
-    path: Path,
-    seeds: list[int],
-    data: str | None,
-    data_dir: Path | None,
-    split: str,
-    best: bool,
-    as_json: bool,
+    many: Many, data: str | None, data_dir: Path | None, split: str, as_json: bool
 ) -> None:
-    """Evaluates every member of a run of many seeds; prints means and intervals."""
+    """Evaluates every seed of a run of many; prints means and intervals."""
     from msae_jax import inference
     from msae_jax import weights as w
     from msae_jax.analysis import statistics
 
-    every = [w.load_weights(path, best=best, member=i) for i in range(len(seeds))]
-    name = data or every[0].config.data
+    name = data or many.config.data
     samples = w.split(name, split, data_dir)
-    each = [inference.evaluate(m.model, m.variables, samples, m.config.objective) for m in every]
+    each = [
+        inference.evaluate(many.model, variables, samples, many.config.objective)
+        for variables in many.variables
+    ]
     values = {key: [one[key] for one in each] for key in each[0] if key != "n"}
     means = {key: statistics.mean_interval(listed) for key, listed in values.items()}
     found: dict[str, Any] = {key: mean.mean for key, mean in means.items()} | {"n": each[0]["n"]}
-    found |= {"model": every[0].config.model.name, "data": name, "split": split, "seeds": seeds}
+    found |= {"model": many.config.model.name, "data": name, "split": split, "seeds": many.seeds}
     if as_json:
         intervals = {key: [mean.low, mean.high] for key, mean in means.items()}
-        print(json.dumps({**found, "ci95": intervals, "values": values}))
+        more = {"ci95": intervals, "values": values, "diverged": many.diverged}
+        print(json.dumps(found | more))
         return
     mse, nats = means["mse"], means["nats"]
     print(
-        f"{found['model']} on {name} {split}, {found['n']} samples, {len(seeds)} seeds: MSE "
+        f"{found['model']} on {name} {split}, {found['n']} samples, {len(many.seeds)} seeds: MSE "
         f"{mse.mean:.6g} per pixel (95% interval {mse.low:.6g} to {mse.high:.6g}), "
         f"{nats.mean:.6g} nats per sample ({nats.low:.6g} to {nats.high:.6g})"
     )
+    for seed, text in many.diverged.items():
+        print(f"left out: seed {seed}: {text}")
 
 
 @app.command()

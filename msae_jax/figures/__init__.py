@@ -4,6 +4,7 @@ from msae_jax.figures.bars import class_counts
 from msae_jax.figures.curves import loss_curves, signal_grid
 from msae_jax.figures.grids import curve_panels, image_squares
 from msae_jax.figures.images import image_rows
+from msae_jax.figures.paths import path_steps
 from msae_jax.figures.points import class_scatter, seed_points
 from msae_jax.figures.style import COLOURS, LABELS, save
 
@@ -16,6 +17,7 @@ __all__ = [
     "image_rows",
     "image_squares",
     "loss_curves",
+    "path_steps",
     "save",
     "seed_points",
     "signal_grid",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import jax
 import numpy as np
 import pytest
@@ -29,3 +31,10 @@ def images() -> Dataset:
     coarse = rng.integers(0, 256, (90, 7, 7, 1), dtype=np.uint8)
     x = coarse.repeat(4, axis=1).repeat(4, axis=2)
     return Dataset("images", Split(x[:70]), Split(x[70:]))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _free_compiled_programs() -> Iterator[None]:
+    """Each compiled program holds memory maps, of which a process may have only some 65,000."""
+    yield
+    jax.clear_caches()

@@ -40,7 +40,7 @@ def seed_points(
         if published:
             for i, name in enumerate(values):
                 if name in published:
-                    axes.hlines(published[name], i - 0.3, i + 0.35, color=BLACK, linestyle="--")
+                    axes.hlines(published[name], i - 0.3, i + 0.12, color=BLACK, linestyle="--")
             axes.plot([], [], "--", color=BLACK, label="published, one run")
             axes.legend(frameon=False)
         names = [f"{_wrapped(label(name))}\n{len(v)} seeds" for name, v in values.items()]

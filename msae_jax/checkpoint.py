@@ -60,7 +60,7 @@ def digest(tree: Any) -> str:
         array = np.asarray(leaf)
         name = jax.tree_util.keystr(path, simple=True, separator="/")
         sha.update(f"{name}:{array.dtype}:{array.shape};".encode())
-        sha.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8))
+        sha.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
     return sha.hexdigest()
 
 

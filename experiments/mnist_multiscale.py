@@ -3,7 +3,7 @@
     msae reproduce mnist-multiscale --seeds 3    about 6 minutes on two CPU cores
 
 Expected: test MSE 0.0042 (multi-scale), 0.0064 (baseline), 0.0041 (matched latent), 0.0060 (matched
-parameters): the gain is the larger latent. No number was published for
+parameters): the gain looks like the larger latent. No number was published for
 these models. The paper's text says of MNIST that multi-scale has a 22% lower error, but its table
 and checkpoints are of 1-D signals (the study `sines`). Multi-scale has twice the baseline's latent
 (128 against 64) and 17% more parameters: one control is a baseline with its latent size, another

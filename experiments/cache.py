@@ -8,20 +8,27 @@ from typing import Any
 
 import flax.linen as nn
 
+from msae_jax import checkpoint
 from msae_jax.ensemble import Ensemble
 from msae_jax.experiments.study import Setup
 from msae_jax.files import replacing
 
 
-def cached(setup: Setup, name: str, compute: Callable[[], Any]) -> Any:
-    """Returns `compute()`, JSON values, from `runs`/`name`.json where an earlier call kept it."""
+def cached(setup: Setup, name: str, compute: Callable[[], Any], of: str = "") -> Any:
+    """Returns `compute()`, JSON values, from `runs`/`name`.json where an earlier call kept it.
+
+    Args:
+      of: what it was computed from, such as a digest of weights; of anything else it is not used.
+    """
     path = setup.runs / f"{name}.json"
     if path.exists() and not setup.fresh:
-        return json.loads(path.read_text())
+        kept = json.loads(path.read_text())
+        if kept["of"] == of:
+            return kept["found"]
     found = compute()
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path, overwrite=True) as temporary:
-        temporary.write_text(json.dumps(found) + "\n")
+        temporary.write_text(json.dumps({"of": of, "found": found}) + "\n")
     return found
 
 
@@ -41,5 +48,6 @@ def per_seed(setup: Setup, name: str, done: Ensemble, measure: Measure) -> dict[
             def compute(i: int = i, seed: int = member.seed) -> Any:
                 return measure(done.model, done.variables(i), seed)
 
-            found[member.seed] = cached(setup, f"{name}/measured/seed-{member.seed}", compute)
+            path = f"{name}/measured/seed-{member.seed}"
+            found[member.seed] = cached(setup, path, compute, checkpoint.digest(done.variables(i)))
     return found

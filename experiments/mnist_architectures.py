@@ -14,15 +14,13 @@ The SVM takes a minute or two a seed; `conv-svm.json` beside the runs keeps each
 
 from __future__ import annotations
 
-import hashlib
 import json
 from typing import Any, NamedTuple
 
-import jax
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from msae_jax import analysis, data, figures
+from msae_jax import analysis, checkpoint, data, figures
 from msae_jax.claims import Claim
 from msae_jax.ensemble import Ensemble
 from msae_jax.experiments.study import Setup, final_claim, parameter_claim
@@ -128,7 +126,7 @@ def svm_accuracies(setup: Setup, conv: Ensemble, dataset: data.Dataset) -> list[
         if i in conv.diverged:
             continue
         variables = conv.variables(i)
-        weights = _digest(variables)
+        weights = checkpoint.digest(variables)
         known = kept.get(str(member.seed), {})
         if known.get("weights") != weights:
             z = [
@@ -143,11 +141,6 @@ def svm_accuracies(setup: Setup, conv: Ensemble, dataset: data.Dataset) -> list[
                 temporary.write_text(json.dumps(kept, indent=1) + "\n")
         accuracies.append(known["accuracy"])
     return accuracies
-
-
-def _digest(variables: dict[str, Any]) -> str:
-    leaves = jax.tree.leaves(variables)
-    return hashlib.sha256(b"".join(np.asarray(leaf).tobytes() for leaf in leaves)).hexdigest()
 
 
 def _labels(part: data.Split) -> np.ndarray:

@@ -64,6 +64,7 @@ def test_a_kept_result_is_computed_again_only_when_fresh(tmp_path: Path) -> None
     assert cached(setup, "run/a", refuse) == {"x": 1.5}
     fresh = Setup(1, tmp_path / "out", tmp_path / "runs", fresh=True)
     assert cached(fresh, "run/a", lambda: 2) == 2
+    assert cached(setup, "run/a", lambda: 3, of="other weights") == 3
     with pytest.raises(AssertionError):
         cached(setup, "run/b", refuse)
     assert not (setup.runs / "run/b.json").exists()

@@ -36,10 +36,15 @@ Measure = Callable[[nn.Module, Mapping[str, Any], int], dict[str, Any]]
 """From a model, its variables and its seed, JSON values."""
 
 
-def per_seed(setup: Setup, name: str, done: Ensemble, measure: Measure) -> dict[int, Any]:
+def per_seed(
+    setup: Setup, name: str, done: Ensemble, measure: Measure, settings: str = ""
+) -> dict[int, Any]:
     """Returns, by seed, what `measure` finds in the models of a run that did not diverge.
 
     The files lie in the run's own directory, and go where it goes.
+
+    Args:
+      settings: of the measure, where it has any; of others what is kept is not used.
     """
     found = {}
     for i, member in enumerate(done.members):
@@ -49,5 +54,6 @@ def per_seed(setup: Setup, name: str, done: Ensemble, measure: Measure) -> dict[
                 return measure(done.model, done.variables(i), seed)
 
             path = f"{name}/measured/seed-{member.seed}"
-            found[member.seed] = cached(setup, path, compute, checkpoint.digest(done.variables(i)))
+            of = f"{checkpoint.digest(done.variables(i))} {settings}".strip()
+            found[member.seed] = cached(setup, path, compute, of)
     return found

@@ -13,12 +13,11 @@ patience that it does not publish; ours train all epochs and say what patience w
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
+import flax.linen as nn
 import jax
 import numpy as np
 from matplotlib.figure import Figure
@@ -29,9 +28,9 @@ from msae_jax.claims import Claim
 from msae_jax.config import TrainConfig
 from msae_jax.data.dataset import take
 from msae_jax.ensemble import Ensemble
+from msae_jax.experiments.cache import per_seed
 from msae_jax.experiments.study import Setup, final_claim
 from msae_jax.figures import grids
-from msae_jax.files import replacing
 from msae_jax.inference import embed, per_sample, reconstruct
 from msae_jax.recipes import recipe
 
@@ -152,7 +151,7 @@ def _beyond(setup: Setup, found: Found, dataset: data.Dataset) -> list[Claim]:
     for name, done in found.items():
         if name == "ae5":
             continue
-        values = _log_likelihoods(setup, done, x, samples)
+        values = _log_likelihoods(setup, name, done, x, samples)
         statement = (
             f"log-likelihood of the first {images:,} test images, {samples} importance samples, "
             f"{_title(name)}"
@@ -162,28 +161,18 @@ def _beyond(setup: Setup, found: Found, dataset: data.Dataset) -> list[Claim]:
     return stated
 
 
-def _log_likelihoods(setup: Setup, done: Ensemble, x: np.ndarray, samples: int) -> list[float]:
-    """Returns the mean importance-weighted log-likelihood of each seed, in nats.
+def _log_likelihoods(
+    setup: Setup, name: str, done: Ensemble, x: np.ndarray, samples: int
+) -> list[float]:
+    """Returns the mean importance-weighted log-likelihood of each seed, in nats."""
 
-    Each is kept beside the runs as soon as it is known, by the hash of all that it depends on.
-    """
-    path = setup.runs / "log_likelihoods.json"
-    known = json.loads(path.read_text()) if path.exists() else {}
-    keys = []
-    for i in range(len(done.members)):
-        if i in done.diverged:
-            continue
-        variables = done.variables(i)
-        digest = hashlib.sha256(f"{done.model} {samples}".encode())
-        for array in (x, *jax.tree.leaves(variables)):
-            digest.update(array.tobytes())
-        keys.append(digest.hexdigest()[:16])
-        if keys[-1] not in known:
-            nats = analysis.log_likelihood(done.model, variables, x, samples)
-            known[keys[-1]] = float(np.mean(nats, dtype=np.float64))
-            with replacing(path, overwrite=True) as temporary:
-                temporary.write_text(json.dumps(known, indent=1) + "\n")
-    return [known[key] for key in keys]
+    def measure(model: nn.Module, variables: Mapping[str, Any], seed: int) -> dict[str, float]:
+        nats = analysis.log_likelihood(model, variables, x, samples)
+        return {"log_likelihood": float(np.mean(nats, dtype=np.float64))}
+
+    settings = f"{len(x)} images, {samples} samples"
+    found = per_seed(setup, run_name(name), done, measure, settings)
+    return [one["log_likelihood"] for one in found.values()]
 
 
 def _comparisons(found: Found) -> tuple[dict[str, Any], list[str]]:

@@ -9,22 +9,23 @@ published 98.78%. The published numbers of parameters fit none of the published 
 Figures: digits, class counts, the three loss curves, test errors by seed, reconstructions, and
 t-SNE of the latents of 200 and of 20 test images.
 
-The SVM takes a minute or two a seed; `conv-svm.json` beside the runs keeps each seed's accuracy.
+The SVM takes a minute or two a seed; each seed's accuracy is kept beside its run.
 """
 
 from __future__ import annotations
 
-import json
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+import flax.linen as nn
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from msae_jax import analysis, checkpoint, data, figures
+from msae_jax import analysis, data, figures
 from msae_jax.claims import Claim
 from msae_jax.ensemble import Ensemble
+from msae_jax.experiments.cache import per_seed
 from msae_jax.experiments.study import Setup, final_claim, parameter_claim
-from msae_jax.files import replacing
 from msae_jax.inference import per_sample, reconstruct
 from msae_jax.models import parameter_count
 from msae_jax.recipes import recipe
@@ -113,34 +114,16 @@ def _svm_claim(accuracies: list[float], conv: Ensemble) -> Claim:
 
 
 def svm_accuracies(setup: Setup, conv: Ensemble, dataset: data.Dataset) -> list[float]:
-    """Returns the accuracy of an SVM (C = 10) on the latents of each seed that did not diverge.
+    """Returns the accuracy of an SVM (C = 10) on the latents of each seed that did not diverge."""
+    parts = dataset.train, dataset.test
 
-    Each is kept with a digest of the weights as soon as it is known, and used again for the same.
-    """
-    path = setup.runs / "conv-svm.json"
-    kept: dict[str, Any] = {}
-    if path.exists() and not setup.fresh:
-        kept = json.loads(path.read_text())
-    accuracies = []
-    for i, member in enumerate(conv.members):
-        if i in conv.diverged:
-            continue
-        variables = conv.variables(i)
-        weights = checkpoint.digest(variables)
-        known = kept.get(str(member.seed), {})
-        if known.get("weights") != weights:
-            z = [
-                analysis.embed(conv.model, variables, part.x)
-                for part in (dataset.train, dataset.test)
-            ]
-            y = _labels(dataset.train), _labels(dataset.test)
-            result = analysis.probe(z[0], y[0], z[1], y[1], "svm", cache_size=1000)
-            known = {"weights": weights, "accuracy": result.accuracy}
-            kept[str(member.seed)] = known
-            with replacing(path, overwrite=True) as temporary:
-                temporary.write_text(json.dumps(kept, indent=1) + "\n")
-        accuracies.append(known["accuracy"])
-    return accuracies
+    def measure(model: nn.Module, variables: Mapping[str, Any], seed: int) -> dict[str, float]:
+        z, z_test = (analysis.embed(model, variables, part.x) for part in parts)
+        y, y_test = (_labels(part) for part in parts)
+        found = analysis.probe(z, y, z_test, y_test, "svm", cache_size=1000)
+        return {"accuracy": found.accuracy}
+
+    return [one["accuracy"] for one in per_seed(setup, "conv", conv, measure).values()]
 
 
 def _labels(part: data.Split) -> np.ndarray:

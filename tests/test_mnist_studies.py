@@ -132,9 +132,9 @@ def test_architectures_state_every_published_number(
     assert _run(mnist_architectures, setup)["claims"] == claims
     assert _checkpoints(setup.runs) == before
 
-    path = setup.runs / "conv-svm.json"
+    path = setup.runs / "conv/measured/seed-1.json"
     kept = json.loads(path.read_text())
-    kept["1"]["weights"] = "of another training"
+    kept["of"] = "another training"
     path.write_text(json.dumps(kept))
     with pytest.raises(AssertionError, match="a second SVM"):
         mnist_architectures.reproduce(setup)

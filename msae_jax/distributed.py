@@ -9,6 +9,7 @@ import time
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from msae_jax.errors import InputError
@@ -113,14 +114,25 @@ def from_main(value: int) -> int:
     return int(multihost_utils.broadcast_one_to_all(np.int32(value)))
 
 
-def to_host(tree: Any) -> Any:
-    """Copies arrays, wherever their parts are, to NumPy on every process."""
+def to_host(tree: Any, *, delete: bool = False) -> Any:
+    """Copies arrays, wherever their parts are, to NumPy on every process.
+
+    Args:
+      delete: each JAX array as soon as it is copied.
+    """
 
     def copy(array: Any) -> np.ndarray:
-        if isinstance(array, jax.Array) and not array.is_fully_addressable:
+        if not isinstance(array, jax.Array):
+            return np.array(array, copy=True)
+        if array.is_fully_addressable:
+            # of a copy: an array keeps what NumPy once saw of it, and could not be donated
+            found = np.array(jnp.copy(array), copy=True)
+        else:
             from jax.experimental import multihost_utils
 
-            array = multihost_utils.process_allgather(array, tiled=True)
-        return np.array(array, copy=True)
+            found = np.array(multihost_utils.process_allgather(array, tiled=True), copy=True)
+        if delete:
+            array.delete()
+        return found
 
     return jax.tree.map(copy, tree)

@@ -225,7 +225,7 @@ def fit_many(
             rounds += 1
             last = not progress.unfinished()
             if last or (writer is not None and rounds % settings.checkpoint_every == 0):
-                progress.take(rows, trainer.items())
+                progress.take(rows, trainer.items(last=last))
                 if writer is not None:
                     progress.save(writer)
             for line in lines:
@@ -261,8 +261,7 @@ class _Progress:
         self.settings, self.members, self.task = settings, members, task
         self._shape = sample_shape
         self._number = 0  # of the latest checkpoint
-        start = seeds.init_states(task, settings, members, sample_shape)
-        self.items: Items | None = checkpoint.to_items(start)
+        self.items: Items | None = None  # where a trainer has them, or nothing has begun
         self.histories: list[History] = [[] for _ in members]
         self.diverged: dict[int, str] = {}
         self.versions = environment.versions()
@@ -290,6 +289,9 @@ class _Progress:
         items, saved, messages = found
         entries = saved.members or []
         rows = [self.members.index(_member(entry)) for entry in entries]
+        if len(rows) < len(self.members):
+            start = seeds.init_states(self.task, self.settings, self.members, self._shape)
+            self.items = checkpoint.to_items(start, delete=True)
         self.take(rows, jax.tree.map(np.array, items))  # ours to write to
         self._number, self.versions = saved.epoch, saved.versions
         self._at_once = saved.at_once
@@ -334,7 +336,6 @@ class _Progress:
             items = jax.tree.map(lambda a: a[list(rows)], items)
         else:
             self.items = None  # not kept twice: there may be many
-        assert items is not None
         how = self.task, self.settings, chosen, items, dataset
         if self.settings.pipeline == "streaming":
             return Streaming(*how)

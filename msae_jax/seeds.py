@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -111,9 +111,15 @@ def _tuned(members: Sequence[Member]) -> bool:
     return any(m.learning_rate is not None or m.beta is not None for m in members)
 
 
-@functools.partial(jax.jit, static_argnums=(0, 2))
-def _init(task: train.Task, keys: train.Keys, sample_shape: tuple[int, ...]) -> train.TrainState:
-    return jax.vmap(lambda k: train.state_of_keys(task, k, sample_shape))(keys)
+@functools.partial(jax.jit, static_argnums=(0, 2), static_argnames="mesh")
+def _init(
+    task: train.Task, seeds: train.Keys, sample_shape: tuple[int, ...], *, mesh: Mesh
+) -> train.TrainState:
+    def one(_: Any, *seeds: jax.Array) -> train.TrainState:
+        keys = train.Keys(*(train.seed_keys(seed)[i] for i, seed in enumerate(seeds)))
+        return train.state_of_keys(task, keys, sample_shape)
+
+    return _on_members(one, Spread(mesh), (), *seeds)
 
 
 def init_states(
@@ -121,17 +127,21 @@ def init_states(
     settings: TrainConfig,
     members: Sequence[Member],
     sample_shape: tuple[int, ...],
+    mesh: Mesh | None = None,
 ) -> train.TrainState:
-    """Returns the members' states before the first step; every leaf has a leading member axis."""
+    """Returns the members' states before the first step; every leaf has a leading member axis.
+
+    Args:
+      mesh: where they lie, along its `seed` axis; on this process's first device where it is None.
+    """
+    mesh = mesh or make_mesh(devices=jax.local_devices()[:1])
     base = settings.seed
-    seeds = {
-        source: [m.seed if m.vary in ("all", source) else base for m in members]
+    seeds = (
+        np.array([m.seed if m.vary in ("all", source) else base for m in members], np.uint32)
         for source in SOURCES
-    }
-    split = jax.vmap(train.seed_keys)
-    keys = train.Keys(*(split(jnp.array(seeds[s], jnp.uint32))[i] for i, s in enumerate(SOURCES)))
-    states = _init(task, keys, sample_shape)
-    return states.replace(tuned=tuned(settings, members))
+    )
+    states = _init(task, train.Keys(*put(tuple(seeds), mesh, "seed")), sample_shape, mesh=mesh)
+    return states.replace(tuned=put(tuned(settings, members), mesh, "seed"))
 
 
 def shapes(
@@ -149,9 +159,9 @@ def tuned(settings: TrainConfig, members: Sequence[Member]) -> train.Tuned | Non
     if not _tuned(members):
         return None
     configs = [m.config(settings) for m in members]
-    rates = jnp.array([c.optimizer.learning_rate for c in configs], jnp.float32)
-    betas = jnp.array([c.objective.beta for c in configs], jnp.float32)
-    return train.Tuned(rates, betas)
+    rates = np.array([c.optimizer.learning_rate for c in configs], np.float32)
+    betas = np.array([c.objective.beta for c in configs], np.float32)
+    return train.Tuned(jnp.asarray(rates), jnp.asarray(betas))
 
 
 def put(tree: Any, mesh: Mesh, *axes: str) -> Any:
@@ -168,6 +178,11 @@ def _on_members(fn: Any, spread: Spread, shared: Any, *stacked: Any) -> Any:
 
         return lax.map(one, stacked, batch_size=spread.at_once if spread.at_once > 1 else None)
 
+    return _on_devices(local, spread, shared, *stacked)
+
+
+def _on_devices(local: Any, spread: Spread, shared: Any, *stacked: Any) -> Any:
+    """Calls `local(shared, *stacked)` on each device of the `seed` axis with its own members."""
     return jax.shard_map(
         local,
         mesh=spread.mesh,
@@ -178,19 +193,62 @@ def _on_members(fn: Any, spread: Spread, shared: Any, *stacked: Any) -> Any:
     )(shared, *stacked)
 
 
+def _in_place(
+    fn: Any, spread: Spread, count: int, shared: Any, states: Any, active: jax.Array, first: Any
+) -> Any:
+    """Maps `fn(shared, state, active)` to a state and more over members, replacing their states.
+
+    `lax.map` would hold all states twice: those it reads and those it writes.
+    """
+
+    def chunk(shared: Any, states: Any, active: jax.Array, first: Any, size: int) -> Any:
+        def rows(a: jax.Array) -> jax.Array:
+            return lax.dynamic_slice_in_dim(a, first, size)
+
+        def replaced(a: jax.Array, new: jax.Array) -> jax.Array:
+            return lax.dynamic_update_slice_in_dim(a, new, first, 0)
+
+        some = jax.tree.map(rows, (states, active))
+        if size == 1:  # a batch of one is slower than none
+            after = fn(shared, *jax.tree.map(lambda a: a[0], some))
+            after, more = jax.tree.map(lambda a: a[None], after)
+        else:
+            after, more = jax.vmap(lambda *one: fn(shared, *one))(*some)
+        return jax.tree.map(replaced, states, after), more
+
+    def local(shared: Any, states: Any, active: jax.Array) -> Any:
+        x, first = shared
+        size = min(spread.at_once, count)
+        rest = count % size
+        firsts = first + jnp.arange(0, count - rest, size)
+        states, more = lax.scan(lambda s, i: chunk(x, s, active, i, size), states, firsts)
+        more = jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:]), more)
+        if rest:
+            states, last = chunk(x, states, active, first + count - rest, rest)
+            more = jax.tree.map(lambda *parts: jnp.concatenate(parts), more, last)
+        return states, more
+
+    return _on_devices(local, spread, (shared, first), states, active)
+
+
 @functools.partial(
-    jax.jit, static_argnums=0, static_argnames=("batch_size", "spread"), donate_argnames="states"
+    jax.jit,
+    static_argnums=0,
+    static_argnames=("batch_size", "spread", "count"),
+    donate_argnames="states",
 )
 def train_epoch(
     task: train.Task,
     states: train.TrainState,
     active: jax.Array,
     x: jax.Array,
+    first: int = 0,
     *,
     batch_size: int,
     spread: Spread,
+    count: int | None = None,
 ) -> tuple[train.TrainState, train.Metrics, jax.Array]:
-    """One epoch of every active member as one program.
+    """One epoch of every active member, or of some on each device, as one program.
 
     A member that diverges keeps the state it had before the epoch.
 
@@ -198,10 +256,12 @@ def train_epoch(
       states: members' states, `[M, ...]` each, donated; M is a multiple of `spread.rows`.
       active: bool `[M]`; the others stay as they are.
       x: the training set `[N, ...]`.
+      first, count: of the members on each device, which to train; all by default.
 
     Returns:
-      States; metrics `[M, steps]`, on every process, NaN where not active; and bool `[M]`: whether
-      the parameters and batch statistics are finite after the epoch.
+      States; metrics `[C, steps]` of those C members, NaN where not active; and bool `[C]`: whether
+      the parameters and batch statistics are finite after the epoch. All lie where their members
+      do.
     """
     split = spread.mesh.shape["data"] > 1
 
@@ -214,20 +274,20 @@ def train_epoch(
         finite = jnp.stack([jnp.isfinite(leaf).all() for leaf in leaves]).all()
         good = finite & jnp.isfinite(metrics.loss).all()
         kept = jax.tree.map(lambda a, b: lax.select(good, a, b), after, state)
-        return kept, metrics, finite
+        return kept, (metrics, finite)
 
     def one(x: jax.Array, state: train.TrainState, active: jax.Array) -> Any:
-        like = jax.eval_shape(go, x, state)[1]
+        like, _ = jax.eval_shape(go, x, state)[1]
 
         def stay(x: jax.Array, state: train.TrainState) -> Any:
             nothing = jax.tree.map(lambda a: jnp.full(a.shape, jnp.nan, a.dtype), like)
-            return state, nothing, jnp.array(True)
+            return state, (nothing, jnp.array(True))
 
         return lax.cond(active, go, stay, x, state)
 
-    states, metrics, finite = _on_members(one, spread, x, states, active)
-    everywhere = NamedSharding(spread.mesh, P())
-    return states, *lax.with_sharding_constraint((metrics, finite), everywhere)
+    count = count or len(active) // spread.rows
+    states, (metrics, finite) = _in_place(one, spread, count, x, states, active, first)
+    return states, metrics, finite
 
 
 @functools.partial(jax.jit, static_argnums=0, static_argnames="spread")
@@ -239,7 +299,7 @@ def evaluate(
     *,
     spread: Spread,
 ) -> losses.Terms:
-    """Returns the terms `[M, K * B]` of each sample of `batches` `[K, B, ...]`, on every process.
+    """Returns the terms `[M, K * B]` of each sample of `batches` `[K, B, ...]`, with its member.
 
     As `inference.eval_step` computes them; NaN where a member is not active.
     """
@@ -260,8 +320,7 @@ def evaluate(
 
         return lax.cond(active, go, stay)
 
-    terms = _on_members(one, spread, batches, states, active)
-    return lax.with_sharding_constraint(terms, NamedSharding(spread.mesh, P()))
+    return _on_members(one, spread, batches, states, active)
 
 
 def padded_batches(x: np.ndarray, batch_size: int = BATCH_SIZE) -> np.ndarray:
@@ -272,7 +331,12 @@ def padded_batches(x: np.ndarray, batch_size: int = BATCH_SIZE) -> np.ndarray:
 
 
 def choose_at_once(
-    task: train.Task, state: train.TrainState, x: np.ndarray, *, batch_size: int, members: int
+    task: train.Task,
+    make_state: Callable[[], train.TrainState],
+    x: np.ndarray,
+    *,
+    batch_size: int,
+    members: int,
 ) -> int:
     """Returns how many members to train as one batch on a device, by measuring.
 
@@ -280,7 +344,7 @@ def choose_at_once(
     the answer is 1, without measuring: see the head of this module.
 
     Args:
-      state: of one member, with a leading axis of 1, on this process's first device.
+      make_state: gives one member's, with a leading axis of 1, on this process's first device.
       members: how many a device has.
     """
     device = jax.local_devices()[0]
@@ -289,7 +353,7 @@ def choose_at_once(
     best = 1
     if distributed.is_main():
         limit = 0.8 * (device.memory_stats() or {}).get("bytes_limit", float("inf"))
-        here = jax.device_put(x, device)
+        here, state = jax.device_put(x, device), make_state()
         best_seconds, count = float("inf"), 1
         while count <= members:
             many = jax.tree.map(lambda a, n=count: jnp.repeat(a, n, axis=0), state)

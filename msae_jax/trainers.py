@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +14,9 @@ from msae_jax import checkpoint, data, distributed, inference, losses, seeds, tr
 from msae_jax.checkpoint import Items
 from msae_jax.config import TrainConfig
 from msae_jax.seeds import Member
+
+STEPS_AT_ONCE = 250
+"""Of a program on CPU: on several devices it frees what a step leaves (tens of KB) at its end."""
 
 
 class Outcome(NamedTuple):
@@ -42,8 +45,8 @@ class Trainer(Protocol):
     def epoch(self, active: Sequence[bool]) -> list[Outcome | None]:
         """Trains the active members for an epoch and tests them; gives nothing for the others."""
 
-    def items(self) -> Items:
-        """Returns the arrays of all its members."""
+    def items(self, *, last: bool = False) -> Items:
+        """Returns the arrays of all its members; where it is the last call, keeps none."""
 
 
 class Resident:
@@ -54,45 +57,52 @@ class Resident:
         task: train.Task,
         settings: TrainConfig,
         members: Sequence[Member],
-        items: Items,
+        items: Items | None,
         dataset: data.Dataset,
         at_once: int | None,
         data_devices: int,
     ) -> None:
-        self._task, self._size, self._count = task, settings.batch_size, len(members)
+        self._task, self._size, self._members = task, settings.batch_size, len(members)
         self._mesh = mesh = seeds.make_mesh(data_devices, members=len(members))
         groups = mesh.shape["seed"]
         rows = [*range(len(members)), *([0] * (-len(members) % groups))]  # in whole groups
         self._padding = len(rows) - len(members)
         listed = [members[i] for i in rows]
-        first = seeds.init_states(task, settings, listed[:1], dataset.sample_shape)
-        one = checkpoint.from_items(jax.tree.map(lambda a: a[:1], items), first)
-        if self._padding:
-            items = jax.tree.map(lambda a: a[rows], items)
-        tuned = distributed.to_host(seeds.tuned(settings, listed))
-        items, tuned = seeds.put((items, tuned), mesh, "seed")
-        like = seeds.shapes(task, settings, listed, dataset.sample_shape)
-        self._states = checkpoint.from_items(items, like.replace(tuned=tuned))
+        like = task, settings, listed, dataset.sample_shape
+        if items is None:
+            self._states = seeds.init_states(*like, mesh)
+        else:
+            if self._padding:
+                items = jax.tree.map(lambda a: a[rows], items)
+            tuned = seeds.put(seeds.tuned(settings, listed), mesh, "seed")
+            placed = seeds.put(items, mesh, "seed")
+            self._states = checkpoint.from_items(placed, seeds.shapes(*like).replace(tuned=tuned))
         self._x = seeds.put(np.asarray(dataset.train.x), mesh)
         x_test = np.asarray(dataset.test.x)
         self._n_test = len(x_test)
         self._batches = seeds.put(seeds.padded_batches(x_test), mesh)
         local = len(rows) // groups
         self.at_once = at_once or seeds.choose_at_once(
-            task, one, np.asarray(dataset.train.x), batch_size=self._size, members=local
+            task,
+            lambda: seeds.init_states(task, settings, listed[:1], dataset.sample_shape),
+            np.asarray(dataset.train.x),
+            batch_size=self._size,
+            members=local,
         )
         self._spread = seeds.Spread(mesh, min(self.at_once, local))
+        self._count = local
+        if jax.devices()[0].platform == "cpu":
+            steps = -(-len(dataset.train.x) // self._size)
+            self._count = min(local, max(self.at_once, STEPS_AT_ONCE // steps))
 
     def epoch(self, active: Sequence[bool]) -> list[Outcome | None]:
-        mask = seeds.put(np.array([*active, *([False] * self._padding)]), self._mesh, "seed")
+        mask = np.array([*active, *([False] * self._padding)])
         start = time.perf_counter()
-        self._states, metrics, finite = seeds.train_epoch(
-            self._task, self._states, mask, self._x, batch_size=self._size, spread=self._spread
-        )
-        metrics, finite = jax.tree.map(np.asarray, (metrics, finite))  # waits for the epoch
+        metrics, finite = self._train(mask)
         seconds = (time.perf_counter() - start) / sum(active)
-        terms = seeds.evaluate(self._task, self._states, mask, self._batches, spread=self._spread)
-        terms = jax.tree.map(lambda a: np.asarray(a)[:, : self._n_test], terms)
+        placed = seeds.put(mask, self._mesh, "seed")
+        terms = seeds.evaluate(self._task, self._states, placed, self._batches, spread=self._spread)
+        terms = jax.tree.map(lambda a: a[:, : self._n_test], distributed.to_host(terms))
 
         def of(i: int) -> Outcome:
             own_metrics, own_terms = jax.tree.map(lambda a: a[i], (metrics, terms))
@@ -100,9 +110,37 @@ class Resident:
 
         return [of(i) if is_active else None for i, is_active in enumerate(active)]
 
-    def items(self) -> Items:
-        items = checkpoint.to_items(self._states)
-        return jax.tree.map(lambda a: a[: self._count], items) if self._padding else items
+    def _train(self, active: np.ndarray) -> Any:
+        """Trains an epoch, `_count` members of each device at a time, and waits for it."""
+        groups = self._spread.rows
+        local, count = len(active) // groups, self._count
+        parts = []
+        for begin in range(0, local, count):
+            first = min(begin, local - count)  # the same program for the last ones
+            now = active.reshape(groups, local).copy()
+            now[:, :begin] = False  # which may have had their epoch already
+            self._states, *found = seeds.train_epoch(
+                self._task,
+                self._states,
+                seeds.put(now.ravel(), self._mesh, "seed"),
+                self._x,
+                first,
+                batch_size=self._size,
+                spread=self._spread,
+                count=count,
+            )
+
+            def own(a: np.ndarray, skip: int = begin - first) -> np.ndarray:
+                return a.reshape(groups, count, *a.shape[1:])[:, skip:]
+
+            parts.append(jax.tree.map(own, distributed.to_host(found)))
+        return jax.tree.map(
+            lambda *a: np.concatenate(a, axis=1).reshape(len(active), *a[0].shape[2:]), *parts
+        )
+
+    def items(self, *, last: bool = False) -> Items:
+        items = checkpoint.to_items(self._states, delete=last)
+        return jax.tree.map(lambda a: a[: self._members], items) if self._padding else items
 
 
 class Streaming:
@@ -113,14 +151,17 @@ class Streaming:
         task: train.Task,
         settings: TrainConfig,
         members: Sequence[Member],
-        items: Items,
+        items: Items | None,
         dataset: data.Dataset,
     ) -> None:
         self._task, self._size, self._dataset = task, settings.batch_size, dataset
         self.at_once = 1
-        like = seeds.shapes(task, settings, members, dataset.sample_shape)
-        like = like.replace(tuned=seeds.tuned(settings, members))
-        states = checkpoint.from_items(items, like)
+        like = task, settings, members, dataset.sample_shape
+        if items is None:
+            states = seeds.init_states(*like)
+        else:
+            tuned = seeds.tuned(settings, members)
+            states = checkpoint.from_items(items, seeds.shapes(*like).replace(tuned=tuned))
         self._states = [jax.tree.map(lambda a, i=i: a[i], states) for i in range(len(members))]
 
     def epoch(self, active: Sequence[bool]) -> list[Outcome | None]:
@@ -143,5 +184,6 @@ class Streaming:
         )
         return Outcome(metrics, finite, terms, seconds)
 
-    def items(self) -> Items:
-        return checkpoint.to_items(jax.tree.map(lambda *leaves: jnp.stack(leaves), *self._states))
+    def items(self, *, last: bool = False) -> Items:
+        states = jax.tree.map(lambda *leaves: jnp.stack(leaves), *self._states)
+        return checkpoint.to_items(states, delete=True)

@@ -16,12 +16,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from msae_jax import checkpoint, seeds, train
+from msae_jax import checkpoint, seeds, train, trainers
 from msae_jax.config import ModelConfig, Objective, OptimizerConfig, TrainConfig
 from msae_jax.data import Dataset
 from msae_jax.errors import InputError
 from msae_jax.inference import per_sample
 from msae_jax.seeds import Member, Spread
+from msae_jax.trainers import Outcome, Resident
 
 # SGD where bits may differ, because Adam turns the rounding noise of a zero gradient into steps.
 SGD = OptimizerConfig("sgd", 0.1)
@@ -197,6 +198,51 @@ def test_bad_meshes_and_members_are_refused() -> None:
 def test_a_mesh_leaves_out_devices_that_would_be_idle() -> None:
     assert dict(seeds.make_mesh(2, members=3).shape) == {"seed": 3, "data": 2}
     assert dict(seeds.make_mesh(members=100).shape) == {"seed": 8, "data": 1}
+
+
+def test_an_epoch_holds_each_state_once(signals: Dataset) -> None:
+    """What a program needs beside its arguments does not grow with the members."""
+    spread = Spread(seeds.make_mesh(devices=jax.devices()[:1]))
+    task = seeds.make_task(BASELINE, signals, [Member(0)])
+
+    def memory(count: int) -> tuple[Any, int]:
+        members = [Member(seed) for seed in range(count)]
+        states = seeds.shapes(task, BASELINE, members, signals.sample_shape)
+        mask, x = np.ones(count, bool), jnp.asarray(signals.train.x)
+        options = {"batch_size": 32, "spread": spread}
+        compiled = seeds.train_epoch.lower(task, states, mask, x, **options).compile()
+        trees = states.params, states.opt_state
+        size = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(trees))
+        return compiled.memory_analysis(), size
+
+    (few, size_few), (many, size_many) = memory(4), memory(64)
+    assert many.alias_size_in_bytes >= size_many
+    grown = many.temp_size_in_bytes - few.temp_size_in_bytes
+    assert grown < 0.05 * (size_many - size_few)
+
+
+@pytest.mark.parametrize("at_once", [1, 2])
+def test_some_members_after_others_are_all_at_once(signals: Dataset, at_once: int) -> None:
+    """An epoch as several programs, the last of which overlaps the one before."""
+    members = [Member(seed) for seed in range(5)]
+
+    def epoch() -> list[Outcome | None]:
+        task = seeds.make_task(BASELINE, signals, members)
+        how = task, BASELINE, members, None, signals, at_once, len(jax.devices())
+        return Resident(*how).epoch([True, True, False, True, True])
+
+    whole = epoch()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(trainers, "STEPS_AT_ONCE", 1)
+        parts = epoch()
+        patch.setattr(trainers, "STEPS_AT_ONCE", 3 * -(-len(signals.train.x) // 32))
+        threes = epoch()
+    assert [outcome is None for outcome in whole] == [False, False, True, False, False]
+    for one, two, three in zip(whole, parts, threes, strict=True):
+        if one is not None and two is not None and three is not None:
+            np.testing.assert_array_equal(one.metrics.loss, two.metrics.loss)
+            np.testing.assert_array_equal(one.terms.mse, two.terms.mse)
+            np.testing.assert_array_equal(one.terms.mse, three.terms.mse)
 
 
 def test_other_seeds_and_epochs_compile_nothing(signals: Dataset) -> None:

@@ -19,6 +19,8 @@ from msae_jax.interop import mapping
 from msae_jax.interop.torch_models import Result
 from msae_jax.interop.trace import Arrays, Problem, Trace, Training
 
+MARGIN = 10.0
+
 
 def trace(module: nn.Module, problem: Problem, dtype: torch.dtype) -> Trace:
     """Returns what `module` computes in `dtype`, from the same weights and with the same noise.
@@ -50,15 +52,44 @@ def trace(module: nn.Module, problem: Problem, dtype: torch.dtype) -> Trace:
     return Trace(outputs, evaluation, training, np.array(losses), gradients, after)
 
 
-def furthest_from_zero(module: nn.Module, problem: Problem) -> int:
-    """Returns the number of the batch on which no layer's output comes as close to zero."""
-    batches, noise = _prepare(module, problem, torch.float64)
-    margins = []
-    for batch in batches:
-        _, seen = _activations(module.train(), problem, batch, noise[0])
-        outputs = [np.abs(a) for name, a in seen.items() if name.startswith("output")]
-        margins.append(min(a[a > 0].min(initial=np.inf) for a in outputs))
-    return int(np.argmax(margins))
+def best_conditioned(module: nn.Module, problem: Problem) -> int:
+    """Returns the number of the batch on which float32 says most about the gradients.
+
+    Gradients jump where the input of a ReLU is zero, and near a minimum they are small differences
+    of large numbers. Of the batches on which no layer's output comes closer to zero than `MARGIN`
+    times PyTorch's own float32 error there (or comes least close), it is the one on which
+    PyTorch's float32 gradients are nearest to its float64 ones.
+    """
+    single, exact = (
+        [_look(module, problem, i, dtype) for i in range(len(problem.batches))]
+        for dtype in (torch.float32, torch.float64)
+    )
+
+    def quality(i: int) -> tuple[float, float]:
+        outputs = [name for name in exact[i][0] if name.startswith("output")]
+        margin = min(_margin(exact[i][0][name], single[i][0][name]) for name in outputs)
+        pairs = [(single[i][1][name], array) for name, array in exact[i][1].items()]
+        whole = np.linalg.norm([np.linalg.norm(g) for _, g in pairs])
+        floor = 1e-6 * whole  # a gradient that is zero has no relative error
+        error = max(np.linalg.norm(a - b) / max(np.linalg.norm(b), floor) for a, b in pairs)
+        return min(margin, MARGIN), -float(error)
+
+    return max(range(len(problem.batches)), key=quality)
+
+
+def _look(module: nn.Module, problem: Problem, i: int, dtype: torch.dtype) -> tuple[Arrays, Arrays]:
+    """Returns the layers' inputs and outputs, and the gradients, of one batch."""
+    batches, noise = _prepare(module, problem, dtype)
+    _, seen = _activations(module.train(), problem, batches[i], noise[0])
+    module.zero_grad()
+    objective(problem.weights.config.objective, module(batches[i], noise[0]), batches[i]).backward()
+    return seen, {name: _array(p.grad) for name, p in module.named_parameters()}
+
+
+def _margin(exact: np.ndarray, single: np.ndarray) -> float:
+    """Returns the smallest value that is not zero, in units of the largest error."""
+    size, error = np.abs(exact), np.abs(exact - single).max()
+    return float(size[size > 0].min(initial=np.inf) / max(error, np.finfo(np.float64).tiny))
 
 
 def _prepare(module: nn.Module, problem: Problem, dtype: torch.dtype) -> tuple[Tensor, Tensor]:

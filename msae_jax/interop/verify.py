@@ -133,8 +133,8 @@ def against_torch(
 ) -> tuple[list[Check], int]:
     """Compares the model with its PyTorch module, which must take and get its weights.
 
-    Gradients jump where the input of a ReLU is zero. The first batch, on which they are compared,
-    is the one of the pool's first `CANDIDATES` whose layers' outputs stay furthest from zero.
+    The first batch, on which gradients are compared, is the best conditioned of the pool's first
+    `CANDIDATES`, by PyTorch alone: see `torch_trace.best_conditioned`.
 
     Args:
       pool: samples `[N, ...]`, N at least `STEPS * BATCH`.
@@ -153,7 +153,7 @@ def against_torch(
     problem = Problem(
         weights, layout.layers(weights.model), entries, batches[:CANDIDATES], noise, (1, STEPS)
     )
-    first = torch_trace.furthest_from_zero(module, problem)
+    first = torch_trace.best_conditioned(module, problem)
     order = [first, *(i for i in range(len(batches)) if i != first)][:STEPS]
     problem = problem._replace(batches=batches[order])
     exact = torch_trace.trace(module, problem, torch.float64)

@@ -30,6 +30,8 @@ from msae_jax.inference import evaluate
 from msae_jax.interop import torch_models
 from msae_jax.recipes import RECIPES, recipe
 
+METRICS = {"bernoulli": ("mse", "recon_nats", "kl_nats"), "gaussian": ("mse",)}
+
 
 class JaxSide:
     """Ours: an epoch is one compiled program over the set on the device."""
@@ -121,7 +123,9 @@ def compare(name: str, seeds: int, epochs: int | None, loader: bool) -> dict[str
     found: dict[str, Any] = {"model": name, "data": settings.data, "epochs": settings.epochs}
     for label in ("jax", "torch"):
         found[label] = {"test_mse": [], "recon_nats": [], "kl_nats": [], "seconds": []}
+        found[label]["epochs"] = []  # of each seed, the training metrics of each epoch
     found["dataloader_seconds"] = []
+    likelihood = settings.objective.likelihood
     for seed in range(seeds):
         seeded = replace(settings, seed=seed)
         sides: dict[str, JaxSide | TorchSide] = {
@@ -130,16 +134,19 @@ def compare(name: str, seeds: int, epochs: int | None, loader: bool) -> dict[str
         }
         extra = TorchSide(seeded, dataset, loader=True) if loader and seed == 0 else None
         last: dict[str, dict[str, float]] = {}
+        for label in sides:
+            found[label]["epochs"].append([])
         for epoch in range(settings.epochs):
             for label, side in sides.items():
                 seconds, last[label] = _timed(side)
+                found[label]["epochs"][-1].append({k: last[label][k] for k in METRICS[likelihood]})
                 if epoch:  # the first epoch compiles
                     found[label]["seconds"].append(round(seconds, 4))
             if extra is not None and 0 < epoch < 4:
                 found["dataloader_seconds"].append(round(_timed(extra)[0], 4))
         for label, side in sides.items():
             found[label]["test_mse"].append(side.test_mse())
-            if settings.objective.likelihood == "bernoulli":
+            if likelihood == "bernoulli":
                 found[label]["recon_nats"].append(last[label]["recon_nats"])
                 found[label]["kl_nats"].append(last[label]["kl_nats"])
     return found

@@ -25,7 +25,7 @@ from msae_jax import analysis, data, figures
 from msae_jax.claims import Claim
 from msae_jax.ensemble import Ensemble
 from msae_jax.experiments.cache import per_seed
-from msae_jax.experiments.study import Setup, final_claim, parameter_claim
+from msae_jax.experiments.study import Setup, final_claim, loss_claims, parameter_claim
 from msae_jax.inference import per_sample, reconstruct
 from msae_jax.models import parameter_count
 from msae_jax.recipes import recipe
@@ -37,13 +37,26 @@ class Published(NamedTuple):
     train_loss: list[float]
     test_mse: float
     parameters: float
-    test_why: str = ""
+    why: str = ""
+    why_epoch: Mapping[int, str] = {}
 
 
+NOT_THESE_LAYERS = "PyTorch 2.13 trains the published layers to our numbers, not to these"
 PUBLISHED = {
-    "superres": Published([0.073035, 0.023038, 0.013080, 0.009680, 0.008047], 0.007407, 728e3),
+    "superres": Published(
+        [0.073035, 0.023038, 0.013080, 0.009680, 0.008047],
+        0.007407,
+        728e3,
+        NOT_THESE_LAYERS,
+        dict.fromkeys(range(1, 6), NOT_THESE_LAYERS),
+    ),
     "conv": Published([0.021365, 0.003606, 0.002735, 0.002368, 0.002153], 0.002096, 774e3),
-    "stacked": Published([0.052365, 0.026204, 0.020585, 0.017606, 0.015532], 0.014568, 1.07e6),
+    "stacked": Published(
+        [0.052365, 0.026204, 0.020585, 0.017606, 0.015532],
+        0.014568,
+        1.07e6,
+        why_epoch={1: "PyTorch 2.13 has 0.0528 to 0.0538: three seeds of ours are alike by chance"},
+    ),
 }
 PUBLISHED_SVM_ACCURACY = 98.78  # percent
 
@@ -74,21 +87,11 @@ def _claims(name: str, done: Ensemble) -> list[Claim]:
         published.test_mse,
         "MSE per value",
         source=SOURCE,
-        why=published.test_why,
+        why=published.why,
     )
-    epochs = zip(published.train_loss, done.metrics("train_loss").T, strict=False)
-    losses = [
-        Claim(
-            f"{name}-train-loss-{epoch}",
-            f"training loss of {label}, epoch {epoch}",
-            loss,
-            "MSE per value",
-            values[np.isfinite(values)].tolist(),
-            source=SOURCE,
-            diverged=int(np.isnan(values).sum()),
-        )
-        for epoch, (loss, values) in enumerate(epochs, start=1)
-    ]
+    losses = loss_claims(
+        name, done, published.train_loss, "MSE per value", source=SOURCE, why=published.why_epoch
+    )
     count = parameter_count(done.model)
     size = parameter_claim(
         f"{name}-parameters",

@@ -12,7 +12,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from msae_jax import claims, data
+from msae_jax import claims, data, figures
 from msae_jax.claims import Claim
 from msae_jax.config import TrainConfig
 from msae_jax.ensemble import Ensemble, as_members, fit_many
@@ -111,6 +111,37 @@ def final_claim(
     return Claim(
         id, statement, published, unit, finite.tolist(), diverged=len(values) - len(finite), **more
     )
+
+
+def loss_claims(
+    name: str,
+    done: Ensemble,
+    published: Sequence[float],
+    unit: str,
+    *,
+    source: str,
+    why: Mapping[int, str] | None = None,
+) -> list[Claim]:
+    """Returns the claims of the training loss after each epoch; all but the last are details.
+
+    Args:
+      why: by epoch, see `Claim`.
+    """
+    epochs = list(zip(published, done.metrics("train_loss").T, strict=False))
+    return [
+        Claim(
+            f"{name}-train-loss-{epoch}",
+            f"training loss of {figures.label(name)}, epoch {epoch}",
+            number,
+            unit,
+            values[np.isfinite(values)].tolist(),
+            source=source,
+            why=(why or {}).get(epoch, ""),
+            diverged=int(np.isnan(values).sum()),
+            detail=epoch < len(epochs),
+        )
+        for epoch, (number, values) in enumerate(epochs, start=1)
+    ]
 
 
 def parameter_claim(

@@ -27,6 +27,7 @@ class Claim:
       underspecified: why the claim cannot be tested as published; None where it can.
       why: one line, on why the verdict is as it is.
       diverged: how many seeds are left out because they diverged.
+      detail: one number of a series: for the ledger, not for the table on the screen.
     """
 
     id: str
@@ -39,6 +40,7 @@ class Claim:
     underspecified: str | None = None
     why: str = ""
     diverged: int = 0
+    detail: bool = False
 
     @property
     def mean(self) -> float:
@@ -82,6 +84,25 @@ class Claim:
             self.values, self.published, null=null, single_run=not self.effect
         )
 
+    @property
+    def reason(self) -> str:
+        """One line on the verdict: what is known of the claim, else where its number lies."""
+        if self.underspecified or self.why:
+            return self.underspecified or self.why
+        if self.published is None:
+            return "no published number"
+        if self.unit == "parameters":
+            return "counted"
+        if len(self.values) < 2:
+            return "one seed says nothing of the spread"
+        interval = self._statistics.interval
+        where = "our interval"
+        if not self.effect:
+            interval = statistics.prediction_interval(self.values)
+            where = "where one more seed of ours would lie"
+        side = "inside" if self.published in interval else "outside"
+        return f"{side} {interval.low:.4g} to {interval.high:.4g}, {where}"
+
     def to_dict(self) -> dict[str, Any]:
         low, high = self.ci95
         return {
@@ -96,7 +117,8 @@ class Claim:
             "n_seeds": len(self.values),
             "diverged": self.diverged,
             "verdict": self.verdict,
-            "why": self.underspecified or self.why,
+            "why": self.reason,
+            "detail": self.detail,
         }
 
 
@@ -134,10 +156,14 @@ def seeds_of_results(path: Path) -> int:
 
 
 def table(claims: Sequence[Claim]) -> str:
-    """Returns a Markdown table: published, our mean, spread over seeds, 95% interval, verdict."""
+    """Returns a Markdown table: published, our mean, spread over seeds, 95% interval, verdict.
+
+    Without the details; a last line says how many those are.
+    """
     rows = ["| claim | unit | published | mean | std over seeds | 95% interval | seeds | verdict |"]
     rows.append("|---|---|---|---|---|---|---|---|")
-    for c in claims:
+    shown = [claim for claim in claims if not claim.detail]
+    for c in shown:
         low, high = c.ci95
         one = len(c.values) < 2
         spread = "one seed: none" if one else f"{c.std:.3g}"
@@ -147,6 +173,8 @@ def table(claims: Sequence[Claim]) -> str:
             f"| {c.statement} | {c.unit} | {published} | {_number(c.mean)} | {spread} | "
             f"{interval} | {_seeds(len(c.values), c.diverged)} | {c.verdict} |"
         )
+    if details := len(claims) - len(shown):
+        rows.append(f"\nand {details} numbers epoch by epoch: results.json and the ledger")
     return "\n".join(rows)
 
 

@@ -62,6 +62,31 @@ def test_verdicts(changes: dict, verdict: str) -> None:
     assert claim.to_dict()["verdict"] == verdict
 
 
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({}, "inside 0.6527 to 3.347, where one more seed of ours would lie"),
+        ({"published": 9.0}, "outside 0.6527 to 3.347, where one more seed of ours would lie"),
+        ({"published": 9.0, "why": "it is so"}, "it is so"),
+        ({"published": 2.2, "effect": True}, "inside 1.551 to 2.449, our interval"),
+        ({"published": None}, "no published number"),
+        ({"values": [2.0]}, "one seed says nothing of the spread"),
+    ],
+)
+def test_every_verdict_has_a_reason(changes: dict, reason: str) -> None:
+    given = {"published": 2.0, "unit": "u", "values": [1.0, 2.0, 3.0, 2.0, 2.0, 1.9, 2.1, 2.0]}
+    assert Claim("a", "s", **(given | changes)).to_dict()["why"] == reason
+
+
+def test_details_are_not_in_the_table() -> None:
+    claims = [
+        Claim("a", "shown", 1.0, "u", [1.0]),
+        Claim("b", "one of", 1.0, "u", [1.0], detail=True),
+    ]
+    assert "one of" not in table(claims)
+    assert "and 1 numbers epoch by epoch" in table(claims)
+
+
 def test_the_ledger_lists_every_claim_and_its_verdict(tmp_path: Path) -> None:
     claim = Claim("a", "an error", 2.0, "u", [1.9, 2.0, 2.1, 2.0], source="Table 1", why="it is so")
     write_results(tmp_path / "one" / "results.json", "one", [claim])

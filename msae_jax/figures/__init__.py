@@ -6,7 +6,7 @@ from msae_jax.figures.grids import curve_panels, image_squares
 from msae_jax.figures.images import image_rows
 from msae_jax.figures.paths import path_steps
 from msae_jax.figures.points import class_scatter, seed_points
-from msae_jax.figures.style import COLOURS, LABELS, save
+from msae_jax.figures.style import COLOURS, LABELS, label, save
 
 __all__ = [
     "COLOURS",
@@ -16,6 +16,7 @@ __all__ = [
     "curve_panels",
     "image_rows",
     "image_squares",
+    "label",
     "loss_curves",
     "path_steps",
     "save",

@@ -69,5 +69,5 @@ def save(figure: Figure, path: Path) -> None:
     """Writes a figure as PNG and SVG beside each other; `path` has no suffix."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with matplotlib.rc_context(STYLE):
-        figure.savefig(path.with_suffix(".png"), dpi=150, metadata={"Software": None})
+        figure.savefig(path.with_suffix(".png"), dpi=120, metadata={"Software": None})
         figure.savefig(path.with_suffix(".svg"), metadata={"Date": None})

@@ -11,6 +11,12 @@ The originals publish no numbers for any of it: ours stand alone.
 - features: a scikit-learn pipeline whose features are latents, against pixels and PCA.
 - conditional: a VAE given the class; a k-NN classifier of real images says whether its samples
   belong to the class that was asked for.
+
+Expected: AUROC 0.93 (8 held out), 0.87 (4) and 0.33 (1: thin strokes are easy for every decoder);
+noise of MSE 0.090 comes down to 0.0084, to 0.017 by an autoencoder that saw none; accuracy 89.9%
+on 32 latents, 89.8% on PCA, 90.8% on pixels; 80% of conditional samples are of their class.
+
+Figures: AUROC by digit, anomalies, denoising and its errors, features, conditional samples.
 """
 
 from __future__ import annotations

@@ -44,6 +44,11 @@ PUBLISHED_CURVES = {
     ],
 }  # fmt: skip
 
+SEED_42 = "`msae replay sines` gives it to 0.01% from PyTorch's weights: seed 42 is unlike ours"
+WHY = {
+    "msae": {10: "of 40 numbers that are true, two lie outside by chance"},
+    "baseline": dict.fromkeys((1, 9, 10), SEED_42),
+}
 
 CONTROL = "matched parameters"
 TABLE = "Table I"
@@ -101,7 +106,9 @@ def _claims(found: dict[str, Ensemble]) -> list[Claim]:
         )
     for name in MODELS:
         curve = PUBLISHED_CURVES[name]
-        stated += loss_claims(name, found[name], curve, "MSE per value", source="loss files")
+        stated += loss_claims(
+            name, found[name], curve, "MSE per value", source="loss files", why=WHY[name]
+        )
         stated.append(
             parameter_claim(
                 f"{name}-parameters",

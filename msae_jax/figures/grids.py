@@ -68,9 +68,7 @@ def image_squares(panels: Mapping[str, np.ndarray], *, columns: int = 3) -> Figu
         for axes, (name, images) in zip(
             figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True
         ):
-            axes.imshow(
-                _tiled(images, columns), cmap="gray", vmin=0, vmax=1, interpolation="nearest"
-            )
+            axes.imshow(_tiled(images, columns), cmap="gray", vmin=0, vmax=1, interpolation="none")
             axes.set_title(label(name), fontsize=10)
             axes.set_axis_off()
     return figure

@@ -34,7 +34,7 @@ def image_rows(
                 axes.set(xticks=[], yticks=[])
                 axes.spines[:].set_visible(False)
                 if i < len(images):
-                    axes.imshow(images[i], cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+                    axes.imshow(images[i], cmap="gray", vmin=0, vmax=1, interpolation="none")
                 if name in captions and i < len(images):
                     axes.set_xlabel(captions[name][i], fontsize=7, labelpad=1)
                 if r == 0 and titles is not None:

@@ -82,6 +82,7 @@ def class_scatter(
                     marker=MARKERS[k % len(MARKERS)],
                     label=class_names[k],
                     linewidths=0,
+                    rasterized=True,  # in an SVG, too: thousands of markers make it large
                 )
             axes.set_title(label(title), fontsize=10)
             axes.set(xlabel=axis_names[0], ylabel=axis_names[1])

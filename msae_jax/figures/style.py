@@ -50,6 +50,7 @@ STYLE: dict[Any, Any] = {
     "axes.spines.right": False,
     "axes.grid": True,
     "grid.alpha": 0.3,
+    "svg.fonttype": "none",  # text as text, in the font of the reader
     "svg.hashsalt": "msae_jax",  # the same figure gives the same file
 }
 _MORE = (SKY, GOLD, PINK, GREY, BLACK, "#7F3C8D")
@@ -69,5 +70,10 @@ def save(figure: Figure, path: Path) -> None:
     """Writes a figure as PNG and SVG beside each other; `path` has no suffix."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with matplotlib.rc_context(STYLE):
-        figure.savefig(path.with_suffix(".png"), dpi=120, metadata={"Software": None})
-        figure.savefig(path.with_suffix(".svg"), metadata={"Date": None})
+        figure.savefig(
+            path.with_suffix(".png"),
+            dpi=100,
+            metadata={"Software": None},
+            pil_kwargs={"optimize": True},
+        )
+        figure.savefig(path.with_suffix(".svg"), dpi=100, metadata={"Date": None})

@@ -192,7 +192,7 @@ def _features(setup: Setup, dataset: Dataset) -> Part:
         return {name: 100 * float(fit.score(x_test, y_test)) for name, fit in fitted.items()}
 
     found = [
-        cached(setup, f"features/seed-{seed}", lambda seed=seed: measure(seed))
+        cached(setup, f"features/seed-{seed}", lambda seed=seed: measure(seed), f"{epochs} epochs")
         for seed in range(setup.seeds)
     ]
     accuracies = {name: np.array([one[name] for one in found]) for name in found[0]}

@@ -23,7 +23,7 @@ import flax.linen as nn
 import jax
 import numpy as np
 
-from msae_jax import analysis, data, figures
+from msae_jax import analysis, checkpoint, data, figures
 from msae_jax.claims import Claim
 from msae_jax.config import ModelConfig, TrainConfig
 from msae_jax.ensemble import Ensemble
@@ -181,7 +181,8 @@ def _draw_pictures(setup: Setup, trained: dict[str, Ensemble], dataset: data.Dat
         def project(z: np.ndarray = z) -> list:
             return analysis.project(z[kept], "tsne").points.tolist()
 
-        tsne[name] = np.array(cached(setup, f"{name}/measured/tsne", project))
+        of = checkpoint.digest(variables)
+        tsne[name] = np.array(cached(setup, f"{name}/measured/tsne", project, of))
         shown[name] = reconstruct(model, variables, x_test[:10])
         terms = per_sample(model, variables, x_test[:10], done.config.objective)
         errors[name] = [f"MSE {e:.4f}" for e in np.asarray(terms.mse)]

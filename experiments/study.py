@@ -42,11 +42,11 @@ class Setup:
     data_dir: Path | None = None
 
     def settings(self, settings: TrainConfig) -> TrainConfig:
-        """Returns the configuration as this setup trains it: checkpoints only where it ends."""
+        """Returns the configuration as this setup trains it: five checkpoints a run."""
         if self.quick:
             name = QUICK_DATA.get(settings.data, settings.data)
             settings = replace(settings, data=name, epochs=min(settings.epochs, QUICK_EPOCHS))
-        return replace(settings, checkpoint_every=settings.epochs)
+        return replace(settings, checkpoint_every=max(1, settings.epochs // 5))
 
     def dataset(self, settings: TrainConfig) -> data.Dataset:
         """Returns the data that `train` trains on."""
@@ -120,13 +120,9 @@ def loss_claims(
     unit: str,
     *,
     source: str,
-    why: Mapping[int, str] | None = None,
+    why: str = "",
 ) -> list[Claim]:
-    """Returns the claims of the training loss after each epoch; all but the last are details.
-
-    Args:
-      why: by epoch, see `Claim`.
-    """
+    """Returns the claims of the training loss after each epoch; all but the last are details."""
     epochs = list(zip(published, done.metrics("train_loss").T, strict=False))
     return [
         Claim(
@@ -136,7 +132,7 @@ def loss_claims(
             unit,
             values[np.isfinite(values)].tolist(),
             source=source,
-            why=(why or {}).get(epoch, ""),
+            why=why,
             diverged=int(np.isnan(values).sum()),
             detail=epoch < len(epochs),
         )

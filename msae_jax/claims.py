@@ -86,22 +86,35 @@ class Claim:
 
     @property
     def reason(self) -> str:
-        """One line on the verdict: what is known of the claim, else where its number lies."""
-        if self.underspecified or self.why:
-            return self.underspecified or self.why
+        """One line on the verdict: the rule's, and `why` where it is not `reproduced`."""
+        if self.underspecified is not None:
+            return self.underspecified
         if self.published is None:
             return "no published number"
+        rule = self._rule()
+        return f"{rule}; {self.why}" if self.why and self.verdict != "reproduced" else rule
+
+    def _rule(self) -> str:
+        assert self.published is not None
         if self.unit == "parameters":
             return "counted"
         if len(self.values) < 2:
             return "one seed says nothing of the spread"
-        interval = self._statistics.interval
-        where = "our interval"
+        interval, where = self._statistics.interval, "our interval"
         if not self.effect:
             interval = statistics.prediction_interval(self.values)
             where = "where one more seed of ours would lie"
+        elif 0 in interval and self.published in interval:
+            where += ", which holds 0 too"
+        elif 0 not in interval and (self.mean > 0) != (self.published > 0):
+            where += ", on the other side of 0"
         side = "inside" if self.published in interval else "outside"
-        return f"{side} {interval.low:.4g} to {interval.high:.4g}, {where}"
+        found = f"{side} {interval.low:.4g} to {interval.high:.4g}, {where}"
+        if self.verdict == "not enough seeds" and not self.effect:
+            low, high = self.ci95
+            known = (high - low) / 2 / abs(self.published)
+            found += f", but our mean is known to {known:.0%} only"
+        return found
 
     def to_dict(self) -> dict[str, Any]:
         low, high = self.ci95

@@ -339,7 +339,7 @@ class _Progress:
         how = self.task, self.settings, chosen, items, dataset
         if self.settings.pipeline == "streaming":
             return Streaming(*how)
-        trainer = Resident(*how, at_once or self._at_once, data_devices)
+        trainer = Resident(*how, at_once or self._at_once, data_devices, len(self.members))
         self._at_once = trainer.at_once  # the same when resumed: other batches have other bits
         return trainer
 

@@ -91,6 +91,7 @@ def _check_same_run(out: Path, settings: TrainConfig) -> None:
         json.loads(json.dumps(config.to_dict(c))) for c in (read_config(out), settings)
     )
     changed = config.differences(saved, wanted)
+    changed.pop("checkpoint_every", None)  # the same training
     if settings.optimizer.schedule == "constant":
         changed.pop("epochs", None)  # more epochs of the same run; a schedule would change shape
     if changed:

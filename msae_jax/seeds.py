@@ -2,7 +2,7 @@
 
 States are stacked along a leading member axis. Devices form a mesh with the axes `seed`, over
 which members are spread, and `data`, over which the batch of each is split. On its device a member
-trains after another (`lax.map`), or in chunks of `at_once` as one batch (`vmap`): accelerators are
+trains after another (`lax.scan`), or in chunks of `at_once` as one batch (`vmap`): accelerators are
 idle without the second, CPUs slower with it, up to twice for convolutions.
 """
 
@@ -194,7 +194,7 @@ def _on_devices(local: Any, spread: Spread, shared: Any, *stacked: Any) -> Any:
 
 
 def _in_place(
-    fn: Any, spread: Spread, count: int, shared: Any, states: Any, active: jax.Array, first: Any
+    fn: Any, spread: Spread, count: int, shared: Any, states: Any, active: jax.Array, begin: Any
 ) -> Any:
     """Maps `fn(shared, state, active)` to a state and more over members, replacing their states.
 
@@ -217,7 +217,9 @@ def _in_place(
         return jax.tree.map(replaced, states, after), more
 
     def local(shared: Any, states: Any, active: jax.Array) -> Any:
-        x, first = shared
+        x, begin = shared
+        active &= jnp.arange(len(active)) >= begin
+        first = jnp.minimum(begin, len(active) - count)
         size = min(spread.at_once, count)
         rest = count % size
         firsts = first + jnp.arange(0, count - rest, size)
@@ -228,7 +230,7 @@ def _in_place(
             more = jax.tree.map(lambda *parts: jnp.concatenate(parts), more, last)
         return states, more
 
-    return _on_devices(local, spread, (shared, first), states, active)
+    return _on_devices(local, spread, (shared, begin), states, active)
 
 
 @functools.partial(
@@ -242,7 +244,7 @@ def train_epoch(
     states: train.TrainState,
     active: jax.Array,
     x: jax.Array,
-    first: int = 0,
+    begin: int = 0,
     *,
     batch_size: int,
     spread: Spread,
@@ -256,7 +258,8 @@ def train_epoch(
       states: members' states, `[M, ...]` each, donated; M is a multiple of `spread.rows`.
       active: bool `[M]`; the others stay as they are.
       x: the training set `[N, ...]`.
-      first, count: of the members on each device, which to train; all by default.
+      begin, count: train, of the members on each device, so many from this one on, or where fewer
+        are left the last so many, of which those before it stay; all by default.
 
     Returns:
       States; metrics `[C, steps]` of those C members, NaN where not active; and bool `[C]`: whether
@@ -286,7 +289,7 @@ def train_epoch(
         return lax.cond(active, go, stay, x, state)
 
     count = count or len(active) // spread.rows
-    states, (metrics, finite) = _in_place(one, spread, count, x, states, active, first)
+    states, (metrics, finite) = _in_place(one, spread, count, x, states, active, begin)
     return states, metrics, finite
 
 
@@ -352,7 +355,8 @@ def choose_at_once(
         return 1
     best = 1
     if distributed.is_main():
-        limit = 0.8 * (device.memory_stats() or {}).get("bytes_limit", float("inf"))
+        stats = device.memory_stats() or {}
+        limit = 0.8 * (stats.get("bytes_limit", float("inf")) - stats.get("bytes_in_use", 0))
         here, state = jax.device_put(x, device), make_state()
         best_seconds, count = float("inf"), 1
         while count <= members:

@@ -16,7 +16,7 @@ from msae_jax.config import TrainConfig
 from msae_jax.seeds import Member
 
 STEPS_AT_ONCE = 250
-"""Of a program on CPU: on several devices it frees what a step leaves (tens of KB) at its end."""
+"""Steps of one program on several CPU devices, about: XLA frees tens of KB a step at its end."""
 
 
 class Outcome(NamedTuple):
@@ -61,9 +61,11 @@ class Resident:
         dataset: data.Dataset,
         at_once: int | None,
         data_devices: int,
+        total: int | None = None,
     ) -> None:
         self._task, self._size, self._members = task, settings.batch_size, len(members)
-        self._mesh = mesh = seeds.make_mesh(data_devices, members=len(members))
+        # by all members of a run, finished ones too: another number of devices has other bits
+        self._mesh = mesh = seeds.make_mesh(data_devices, members=total or len(members))
         groups = mesh.shape["seed"]
         rows = [*range(len(members)), *([0] * (-len(members) % groups))]  # in whole groups
         self._padding = len(rows) - len(members)
@@ -114,26 +116,26 @@ class Resident:
         """Trains an epoch, `_count` members of each device at a time, and waits for it."""
         groups = self._spread.rows
         local, count = len(active) // groups, self._count
-        parts = []
+        parts: list[Any] = []
+        placed = seeds.put(active, self._mesh, "seed")
         for begin in range(0, local, count):
-            first = min(begin, local - count)  # the same program for the last ones
-            now = active.reshape(groups, local).copy()
-            now[:, :begin] = False  # which may have had their epoch already
             self._states, *found = seeds.train_epoch(
                 self._task,
                 self._states,
-                seeds.put(now.ravel(), self._mesh, "seed"),
+                placed,
                 self._x,
-                first,
+                begin,
                 batch_size=self._size,
                 spread=self._spread,
                 count=count,
             )
+            parts.append(found)
 
-            def own(a: np.ndarray, skip: int = begin - first) -> np.ndarray:
-                return a.reshape(groups, count, *a.shape[1:])[:, skip:]
+        def own(part: Any, begin: int) -> Any:
+            skip = max(0, begin - (local - count))  # of the last ones, had in the part before
+            return jax.tree.map(lambda a: a.reshape(groups, count, *a.shape[1:])[:, skip:], part)
 
-            parts.append(jax.tree.map(own, distributed.to_host(found)))
+        parts = [own(part, i * count) for i, part in enumerate(distributed.to_host(parts))]
         return jax.tree.map(
             lambda *a: np.concatenate(a, axis=1).reshape(len(active), *a[0].shape[2:]), *parts
         )
@@ -186,4 +188,6 @@ class Streaming:
 
     def items(self, *, last: bool = False) -> Items:
         states = jax.tree.map(lambda *leaves: jnp.stack(leaves), *self._states)
+        if last:
+            self._states = []
         return checkpoint.to_items(states, delete=True)

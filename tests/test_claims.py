@@ -67,7 +67,20 @@ def test_verdicts(changes: dict, verdict: str) -> None:
     [
         ({}, "inside 0.6527 to 3.347, where one more seed of ours would lie"),
         ({"published": 9.0}, "outside 0.6527 to 3.347, where one more seed of ours would lie"),
-        ({"published": 9.0, "why": "it is so"}, "it is so"),
+        (
+            {"published": 9.0, "why": "it is so"},
+            "outside 0.6527 to 3.347, where one more seed of ours would lie; it is so",
+        ),
+        ({"why": "of others"}, "inside 0.6527 to 3.347, where one more seed of ours would lie"),
+        (
+            {"published": 2.2, "effect": True, "values": [-1.0, 5.0]},
+            "inside -36.12 to 40.12, our interval, which holds 0 too",
+        ),
+        (
+            {"published": 1.0, "values": [1.0, 2.0]},
+            "inside -9.504 to 12.5, where one more seed of ours would lie, but our mean is known "
+            "to 635% only",
+        ),
         ({"published": 2.2, "effect": True}, "inside 1.551 to 2.449, our interval"),
         ({"published": None}, "no published number"),
         ({"values": [2.0]}, "one seed says nothing of the spread"),
@@ -88,14 +101,17 @@ def test_details_are_not_in_the_table() -> None:
 
 
 def test_the_ledger_lists_every_claim_and_its_verdict(tmp_path: Path) -> None:
-    claim = Claim("a", "an error", 2.0, "u", [1.9, 2.0, 2.1, 2.0], source="Table 1", why="it is so")
+    values = [1.9, 2.0, 2.1, 2.0]
+    claim = Claim("a", "an error", 9.0, "u", values, source="Table 1", why="it is so")
     write_results(tmp_path / "one" / "results.json", "one", [claim])
     written = ledger.write(tmp_path, ["one", "not run yet"])
-    assert [(c["study"], c["id"], c["verdict"]) for c in written] == [("one", "a", "reproduced")]
+    assert [(c["study"], c["id"], c["verdict"]) for c in written] == [
+        ("one", "a", "not reproduced")
+    ]
     assert json.loads((tmp_path / "ledger.json").read_text()) == {"claims": written}
     text = (tmp_path / "ledger.md").read_text()
     assert (
-        "| one | an error | Table 1 | u | 2 | 2 (1.87 to 2.13) | 4 | reproduced | it is so |"
-        in text
+        "| one | an error | Table 1 | u | 9 | 2 (1.87 to 2.13) | 4 | not reproduced | outside "
+        "1.709 to 2.291, where one more seed of ours would lie; it is so |" in text
     )
-    assert "1 claims: 1 reproduced." in text
+    assert "1 claims: 1 not reproduced." in text

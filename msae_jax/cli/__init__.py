@@ -10,11 +10,11 @@ import typer
 from typer.exceptions import TyperException
 
 from msae_jax import compilation_cache
-from msae_jax.cli import interop, listing, studies, training, verdicts, weights
+from msae_jax.cli import bench, interop, listing, studies, training, verdicts, weights
 from msae_jax.cli.app import app
 from msae_jax.errors import DivergedError, InputError
 
-__all__ = ["interop", "listing", "main", "studies", "training", "verdicts", "weights"]
+__all__ = ["bench", "interop", "listing", "main", "studies", "training", "verdicts", "weights"]
 
 
 def main() -> int:

@@ -57,8 +57,9 @@ _MORE = (SKY, GOLD, PINK, GREY, BLACK, "#7F3C8D")
 
 
 def colour(name: str, position: int = 0) -> str:
-    """Returns the colour of a model; for any other name one by its position in the figure."""
-    return COLOURS.get(name, _MORE[position % len(_MORE)])
+    """Returns the colour of a model, also in "label, how"; else one by position in the figure."""
+    own = next((key for key, text in LABELS.items() if name.startswith(f"{text}, ")), name)
+    return COLOURS.get(own, _MORE[position % len(_MORE)])
 
 
 def label(name: str) -> str:

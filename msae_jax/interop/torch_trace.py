@@ -60,30 +60,31 @@ def best_conditioned(module: nn.Module, problem: Problem) -> int:
     times PyTorch's own float32 error there (or comes least close), it is the one on which
     PyTorch's float32 gradients are nearest to its float64 ones.
     """
-    single, exact = (
-        [_look(module, problem, i, dtype) for i in range(len(problem.batches))]
-        for dtype in (torch.float32, torch.float64)
-    )
+    single, exact = (_looks(module, problem, dtype) for dtype in (torch.float32, torch.float64))
 
     def quality(i: int) -> tuple[float, float]:
         outputs = [name for name in exact[i][0] if name.startswith("output")]
         margin = min(_margin(exact[i][0][name], single[i][0][name]) for name in outputs)
         pairs = [(single[i][1][name], array) for name, array in exact[i][1].items()]
-        whole = np.linalg.norm([np.linalg.norm(g) for _, g in pairs])
-        floor = 1e-6 * whole  # a gradient that is zero has no relative error
-        error = max(np.linalg.norm(a - b) / max(np.linalg.norm(b), floor) for a, b in pairs)
-        return min(margin, MARGIN), -float(error)
+        sizes = [float(np.linalg.norm(b)) for _, b in pairs]
+        floor = max(1e-6 * math.hypot(*sizes), 1e-300)  # of zero, no error is relative
+        apart = [float(np.linalg.norm(a - b)) for a, b in pairs]
+        error = max(d / max(size, floor) for d, size in zip(apart, sizes, strict=True))
+        return min(margin, MARGIN), -error
 
     return max(range(len(problem.batches)), key=quality)
 
 
-def _look(module: nn.Module, problem: Problem, i: int, dtype: torch.dtype) -> tuple[Arrays, Arrays]:
-    """Returns the layers' inputs and outputs, and the gradients, of one batch."""
-    batches, noise = _prepare(module, problem, dtype)
-    _, seen = _activations(module.train(), problem, batches[i], noise[0])
-    module.zero_grad()
-    objective(problem.weights.config.objective, module(batches[i], noise[0]), batches[i]).backward()
-    return seen, {name: _array(p.grad) for name, p in module.named_parameters()}
+def _looks(module: nn.Module, problem: Problem, dtype: torch.dtype) -> list[tuple[Arrays, Arrays]]:
+    """Returns the layers' inputs and outputs, and the gradients, of every batch."""
+    batches, noise = _prepare(module.train(), problem, dtype)
+    found = []
+    for batch in batches:
+        _, seen = _activations(module, problem, batch, noise[0])
+        module.zero_grad()
+        objective(problem.weights.config.objective, module(batch, noise[0]), batch).backward()
+        found.append((seen, {name: _array(p.grad) for name, p in module.named_parameters()}))
+    return found
 
 
 def _margin(exact: np.ndarray, single: np.ndarray) -> float:

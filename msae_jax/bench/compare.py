@@ -1,0 +1,182 @@
+"""Training beside PyTorch's loops: the same model, weights, samples, batches and steps."""
+
+from __future__ import annotations
+
+import importlib.util
+import statistics
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Protocol
+
+import jax
+import numpy as np
+
+from msae_jax import data, environment, train
+from msae_jax.bench.operations import operations
+from msae_jax.bench.peaks import Peaks
+from msae_jax.config import TrainConfig
+from msae_jax.errors import InputError
+
+AGREE = 0.05  # relative: losses of one epoch, whose batches each side draws for itself
+
+
+class Side(Protocol):
+    """Something that trains; its weights stay on its device between epochs."""
+
+    def epoch(self) -> float:
+        """Trains an epoch, waits for it, and returns the mean loss of its batches."""
+
+
+class Ours:
+    """An epoch as one compiled program over the samples on the device."""
+
+    def __init__(
+        self, settings: TrainConfig, task: train.Task, state: train.TrainState, x: np.ndarray
+    ) -> None:
+        self._task, self._batch = task, settings.batch_size
+        self._state = jax.tree.map(jax.numpy.copy, state)  # an epoch takes its buffers
+        self._x = jax.device_put(x)
+
+    def epoch(self) -> float:
+        self._state, metrics = train.train_epoch(
+            self._task, self._state, self._x, batch_size=self._batch
+        )
+        return float(np.asarray(metrics.loss).mean())
+
+
+@dataclass(frozen=True)
+class Result:
+    """One model's epochs.
+
+    Attributes:
+      samples, batch_size: of an epoch.
+      seconds: by side, of each timed epoch; `ours`, and `plain`, `tuned`, `compiled` PyTorch.
+      losses: by side, the mean loss of the last epoch.
+      failed: by side, why it could not run.
+      operations: floating-point operations of an epoch; see `Operations.training`.
+    """
+
+    model: str
+    samples: int
+    batch_size: int
+    seconds: dict[str, list[float]]
+    losses: dict[str, float]
+    failed: dict[str, str]
+    operations: float
+
+    def median(self, side: str = "ours") -> float:
+        return statistics.median(self.seconds[side])
+
+    @property
+    def fastest(self) -> str | None:
+        """The fastest of PyTorch's sides; None without PyTorch."""
+        others = [side for side in self.seconds if side != "ours"]
+        return min(others, key=self.median, default=None)
+
+    @property
+    def ratio(self) -> float:
+        """How many times as long the fastest of PyTorch's sides takes; NaN without PyTorch."""
+        return self.median(self.fastest) / self.median() if self.fastest else float("nan")
+
+    @property
+    def agree(self) -> bool:
+        """Whether all sides learn alike: their losses are within `AGREE` of ours."""
+        ours = self.losses["ours"]
+        return all(abs(loss / ours - 1) <= AGREE for loss in self.losses.values())
+
+    def share(self, limits: Peaks) -> float:
+        """The fraction of the measured matmul peak that the model's operations reach."""
+        return self.operations / self.median() / 1e9 / limits.matmul
+
+
+def bench(
+    settings: TrainConfig,
+    *,
+    steps: int | None = None,
+    repeats: int = 7,
+    compiled: bool = True,
+    data_dir: str | None = None,
+) -> Result:
+    """Times epochs of every side in turn, so that other work on the machine slows all alike.
+
+    Each side first trains an epoch that is not counted: it compiles, or fills caches.
+
+    Args:
+      steps: batches of an epoch, of the first samples; all by default.
+      repeats: epochs that are timed.
+      compiled: whether to try `torch.compile`, which takes up to a minute to begin.
+    """
+    if repeats < 1 or (steps is not None and steps < 1):
+        raise InputError(f"steps and repeats must be at least 1, got {steps} and {repeats}.")
+    dataset = data.load(settings.data, data_dir=data_dir)
+    x = np.asarray(dataset.train.x)
+    x = x if steps is None else x[: steps * settings.batch_size]
+    dataset = replace(dataset, train=data.Split(x))
+    task = train.make_task(settings, dataset)
+    state = train.init_state(task, settings.seed, dataset.sample_shape)
+    sides: dict[str, Side] = {"ours": Ours(settings, task, state, x)}
+    if importlib.util.find_spec("torch") is not None:
+        from msae_jax.bench import torch_loops
+
+        sides["plain"] = torch_loops.Plain(settings, task, state, x)
+        sides["tuned"] = torch_loops.Tuned(settings, task, state, x)
+        if compiled:
+            sides["compiled"] = torch_loops.Tuned(settings, task, state, x, compiled=True)
+    failed = {}
+    for name, side in list(sides.items()):
+        try:
+            side.epoch()
+        except Exception as error:  # torch.compile: no compiler, or an operation it cannot lower
+            if name != "compiled":
+                raise
+            failed[name] = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+            del sides[name]
+    seconds: dict[str, list[float]] = {name: [] for name in sides}
+    losses = dict.fromkeys(sides, 0.0)
+    for _ in range(repeats):
+        for name, side in sides.items():
+            start = time.perf_counter()
+            losses[name] = side.epoch()
+            seconds[name].append(time.perf_counter() - start)
+    count = float(operations(task.model).training * len(x))
+    name, batch = settings.model.name, settings.batch_size
+    return Result(name, len(x), batch, seconds, losses, failed, count)
+
+
+def table(results: Sequence[Result], limits: Peaks) -> str:
+    """Returns a Markdown table of medians, with the lowest and highest of each."""
+    sides = list(dict.fromkeys(side for result in results for side in result.seconds))
+    head = ["model", "samples", *(f"{side} (s)" for side in sides), "times as fast", "of peak"]
+    rows = [head, ["---"] * len(head)]
+    for r in results:
+        cells = []
+        for side in sides:
+            timed = r.seconds.get(side)
+            spread = timed and f"{r.median(side):.4g} ({min(timed):.4g} to {max(timed):.4g})"
+            cells.append(spread or "not run")
+        ratio = f"{r.ratio:.2f}" + ("" if r.agree else ", losses differ")
+        rows.append([r.model, f"{r.samples:,}", *cells, ratio, f"{r.share(limits):.0%}"])
+    lines = ["| " + " | ".join(row) + " |" for row in rows]
+    lines.append(
+        f"\nSeconds of an epoch: median (lowest to highest). Times as fast as the faster PyTorch. "
+        f"Measured peak: {limits.matmul:.0f} GFLOP/s in float32, {limits.bandwidth:.1f} GB/s."
+    )
+    return "\n".join(lines)
+
+
+def to_dict(results: Sequence[Result], limits: Peaks) -> dict[str, Any]:
+    """Returns results, peaks, versions and device as JSON values."""
+    described = environment.describe()
+    if "torch" in sys.modules:
+        import torch
+
+        described |= {"torch": torch.__version__, "threads": torch.get_num_threads()}
+    rows = [
+        asdict(r)
+        | {"fastest_torch": r.fastest, "ratio": r.ratio if r.fastest else None, "agree": r.agree}
+        | {"share_of_peak": r.share(limits)}
+        for r in results
+    ]
+    return {"results": rows, "peaks": limits._asdict(), "environment": described}

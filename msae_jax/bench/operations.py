@@ -1,0 +1,59 @@
+"""The floating-point operations of a model, counted from its layers, not by a compiler."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from msae_jax.models import init_variables
+from msae_jax.models.layers import Conv, ConvTranspose, Linear
+
+
+class Operations(NamedTuple):
+    """Additions and multiplications of the matrix products and convolutions, per sample.
+
+    Attributes:
+      forward: of a reconstruction. training: of a step: forward, the gradients of all kernels, and
+        those of all activations but the sample itself. Biases, activations, losses and the
+        optimiser are left out: memory bounds them, not arithmetic.
+    """
+
+    forward: int
+    training: int
+
+
+def operations(model: nn.Module, sample_shape: tuple[int, ...] | None = None) -> Operations:
+    """Counts what one sample takes.
+
+    A kernel `[*K, I, O]` takes 2 operations a value and output position of a linear layer or a
+    convolution, and an input position of a transposed one.
+    """
+    shape = model.sample_shape if sample_shape is None else sample_shape
+    variables = dict(init_variables(model, jax.random.key(0), shape))
+    params = variables.pop("params")
+    found: list[tuple[int, bool]] = []
+
+    def count(call: Any, args: Any, kwargs: Any, context: nn.module.InterceptorContext) -> Any:
+        result = call(*args, **kwargs)
+        layer = context.module
+        if context.method_name == "__call__" and isinstance(layer, Linear | Conv | ConvTranspose):
+            kernel: jax.Array = layer.get_variable("params", "kernel")
+            positions = args[0] if isinstance(layer, ConvTranspose) else result
+            size = 2 * kernel.size * math.prod(positions.shape[1:-1])
+            # only what depends on parameters is traced, and has a gradient
+            found.append((size, isinstance(args[0], jax.core.Tracer)))
+        return result
+
+    def run(params: Any) -> Any:
+        with nn.intercept_methods(count):
+            out: Any = model.apply({"params": params, **variables}, jnp.zeros((1, *shape)))
+        return out.recon
+
+    jax.vjp(run, params)
+    forward = sum(size for size, _ in found)
+    inputs = sum(size for size, has_gradient in found if has_gradient)
+    return Operations(forward, 2 * forward + inputs)

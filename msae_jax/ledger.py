@@ -14,8 +14,9 @@ _HEAD = """# Ledger of claims
 Every published number beside ours. The interval is Student's, of the mean over seeds, at 95%. The
 rule, fixed before the runs: a plain number, published from a single run, is *reproduced* if it lies
 where one more of our seeds would with 95% probability (and our mean is known to 25%); an effect
-such as "22% lower" if it lies in the interval of our mean and 0 does not. *Underspecified* claims
-lack what it takes to test them; *ours alone* stand beside no published number.
+such as "22% lower" if it lies in the interval of our mean and 0 does not; a number of parameters if
+it is the same. *Underspecified* claims lack what it takes to test them; *ours alone* stand beside
+no published number.
 """
 
 

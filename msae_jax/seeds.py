@@ -9,8 +9,7 @@ idle without the second, CPUs slower with it, up to twice for convolutions.
 from __future__ import annotations
 
 import functools
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -21,7 +20,7 @@ from jax import lax
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from msae_jax import data, distributed, losses, train
+from msae_jax import data, losses, train
 from msae_jax.config import TrainConfig
 from msae_jax.errors import InputError, unknown_name
 from msae_jax.inference import BATCH_SIZE, EVALUATION, sample_terms
@@ -331,68 +330,3 @@ def padded_batches(x: np.ndarray, batch_size: int = BATCH_SIZE) -> np.ndarray:
     size = min(batch_size, len(x))
     count = -(-len(x) // size)
     return x[np.arange(count * size) % len(x)].reshape(count, size, *x.shape[1:])
-
-
-def choose_at_once(
-    task: train.Task,
-    make_state: Callable[[], train.TrainState],
-    x: np.ndarray,
-    *,
-    batch_size: int,
-    members: int,
-) -> int:
-    """Returns how many members to train as one batch on a device, by measuring.
-
-    Doubles the number while a step takes less time per member and fits the device's memory. On CPU
-    the answer is 1, without measuring: see the head of this module.
-
-    Args:
-      make_state: gives one member's, with a leading axis of 1, on this process's first device.
-      members: how many a device has.
-    """
-    device = jax.local_devices()[0]
-    if device.platform == "cpu":
-        return 1
-    best = 1
-    if distributed.is_main():
-        stats = device.memory_stats() or {}
-        limit = 0.8 * (stats.get("bytes_limit", float("inf")) - stats.get("bytes_in_use", 0))
-        here, state = jax.device_put(x, device), make_state()
-        best_seconds, count = float("inf"), 1
-        while count <= members:
-            many = jax.tree.map(lambda a, n=count: jnp.repeat(a, n, axis=0), state)
-            seconds = _seconds_per_member(task, many, here, batch_size, limit)
-            if seconds is None or seconds > 0.98 * best_seconds:
-                break
-            best, best_seconds, count = count, seconds, 2 * count
-    return distributed.from_main(best)  # the same program everywhere
-
-
-def _seconds_per_member(
-    task: train.Task, states: train.TrainState, x: jax.Array, batch_size: int, limit: float
-) -> float | None:
-    """Returns the seconds of a few steps per member, or None where they do not fit the memory."""
-    order = jnp.arange(min(len(x), 16 * batch_size))
-
-    @jax.jit
-    def steps(states: train.TrainState, x: jax.Array) -> Any:
-        return jax.vmap(lambda s: train.epoch(task, s, x, order, batch_size=batch_size))(states)
-
-    try:
-        compiled = steps.lower(states, x).compile()
-        memory: Any = compiled.memory_analysis()
-        if memory is not None:
-            used = memory.temp_size_in_bytes + memory.output_size_in_bytes
-            if used + memory.argument_size_in_bytes > limit:
-                return None
-        jax.block_until_ready(compiled(states, x))
-        times = []
-        for _ in range(3):
-            start = time.perf_counter()
-            jax.block_until_ready(compiled(states, x))
-            times.append(time.perf_counter() - start)
-    except jax.errors.JaxRuntimeError as error:
-        if "RESOURCE_EXHAUSTED" in str(error):
-            return None
-        raise
-    return min(times) / len(states.step)

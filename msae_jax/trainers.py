@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from msae_jax import checkpoint, data, distributed, inference, losses, seeds, train
+from msae_jax.at_once import choose_at_once
 from msae_jax.checkpoint import Items
 from msae_jax.config import TrainConfig
 from msae_jax.seeds import Member
@@ -84,7 +85,7 @@ class Resident:
         self._n_test = len(x_test)
         self._batches = seeds.put(seeds.padded_batches(x_test), mesh)
         local = len(rows) // groups
-        self.at_once = at_once or seeds.choose_at_once(
+        self.at_once = at_once or choose_at_once(
             task,
             lambda: seeds.init_states(task, settings, listed[:1], dataset.sample_shape),
             np.asarray(dataset.train.x),

@@ -1,9 +1,9 @@
 """Seed k of many is seed k alone.
 
-Bit for bit where members train one after another (`at_once=1`, the strategy on CPU) on one device;
-spread over several, too, but for batch norm, whose sums XLA fuses differently in a program for
-several devices. There, where members train as one batch, and where devices share each batch,
-arithmetic is ordered differently: 1e-6 relative in the losses of an epoch.
+Bit for bit where members train one after another (`at_once=1`, the strategy on CPU) on one device.
+In a program for several devices XLA may order sums differently: the small models here but batch
+norm's keep their bits, others need not. There, where members train as one batch, and where devices
+share each batch, it is 1e-6 relative in the losses of an epoch.
 """
 
 from __future__ import annotations

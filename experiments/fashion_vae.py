@@ -219,7 +219,7 @@ def _curves(found: Found) -> dict[str, Figure]:
         "curves_models": _terms(found, MODELS),
         "curves_configurations": _terms(found, tuple(CONFIGURATIONS)),
         "loss_curves": grids.curve_panels({"training loss": totals}, {"training loss": published}),
-        "best_losses": figures.seed_points(
+        "best_losses": figures.seed_bars(
             {name: _finite(np.fmin.reduce(losses, axis=1)) for name, losses in totals.items()},
             {name: min(losses.values()) for name, losses in published.items()},
             quantity="best training loss",

@@ -152,7 +152,7 @@ def _draw_results(setup: Setup, found: dict[str, Ensemble], dataset: data.Datase
     final = {name: done.final("test_mse") for name, done in found.items()}
     final = {name: values[np.isfinite(values)] for name, values in final.items()}
     tested = {name: numbers.test_mse for name, numbers in PUBLISHED.items()}
-    figures.save(figures.seed_points(final, tested), setup.out / "test_errors")
+    figures.save(figures.seed_bars(final, tested), setup.out / "test_errors")
     x = np.asarray(dataset.test.x)[:10]
     rows, errors = {"original": x / 255}, {}
     for name, done in found.items():

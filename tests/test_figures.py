@@ -36,3 +36,15 @@ def test_a_figure_is_saved_twice_with_the_same_bytes(tmp_path: Path) -> None:
     for suffix in (".png", ".svg"):
         assert (tmp_path / f"a{suffix}").read_bytes() == (tmp_path / f"b{suffix}").read_bytes()
     assert (tmp_path / "a.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_bars_show_mean_interval_seeds_and_published() -> None:
+    values = {"conv": np.array([1.0, 2.0, 3.0]), "stacked": np.array([7.0])}
+    axes = figures.seed_bars(values, {"conv": 2.5}).axes[0]
+    assert [bar.get_width() for bar in axes.patches] == [2.0, 7.0]
+    np.testing.assert_array_equal(axes.lines[0].get_xdata(), [1.0, 2.0, 3.0])
+    half = 4.302652729696142 / np.sqrt(3)  # Student's quantile at 2 degrees of freedom
+    (interval,) = (s for c in axes.containers if "Errorbar" in type(c).__name__ for s in c[2])
+    np.testing.assert_allclose(interval.get_segments()[0][:, 0], [2 - half, 2 + half])
+    texts = [text.get_text() for text in axes.texts]
+    assert texts == ["2; 2.5 published", "7"]

@@ -1,6 +1,6 @@
 """Figures from arrays; matplotlib only. Each function returns a figure, `save` writes it."""
 
-from msae_jax.figures.bars import class_counts
+from msae_jax.figures.bars import class_counts, seed_bars
 from msae_jax.figures.curves import loss_curves, signal_grid
 from msae_jax.figures.grids import curve_panels, image_squares
 from msae_jax.figures.images import image_rows
@@ -20,6 +20,7 @@ __all__ = [
     "loss_curves",
     "path_steps",
     "save",
+    "seed_bars",
     "seed_points",
     "signal_grid",
 ]

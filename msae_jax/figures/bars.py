@@ -1,4 +1,4 @@
-"""Bars: how many samples each class has."""
+"""Bars: results with their values, and how many samples each class has."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
-from msae_jax.figures.style import STYLE, colour
+from msae_jax.analysis import statistics
+from msae_jax.figures.style import BLACK, STYLE, colour, label
 
 
 def class_counts(labels: Mapping[str, np.ndarray], class_names: Sequence[str]) -> Figure:
@@ -30,4 +31,52 @@ def class_counts(labels: Mapping[str, np.ndarray], class_names: Sequence[str]) -
             axes.grid(axis="x", visible=False)
             axes.set_axisbelow(True)
             axes.margins(y=0.1)
+    return figure
+
+
+def seed_bars(
+    values: Mapping[str, np.ndarray],
+    published: Mapping[str, float] | None = None,
+    *,
+    quantity: str = "test error",
+    unit: str = "MSE per value",
+) -> Figure:
+    """Draws the mean over seeds as a bar with its value, its 95% interval, and a point a seed.
+
+    Args:
+      values: by model name, `[seeds]`.
+      published: by model name, drawn as a line across the bar.
+    """
+    published = published or {}
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(7.5, 0.55 * len(values) + 1.3), layout="constrained")
+        axes = figure.subplots()
+        for i, (name, listed) in enumerate(values.items()):
+            tint, mean = colour(name, i), statistics.mean_interval(listed)
+            axes.barh(i, mean.mean, 0.7, color=tint, alpha=0.45)
+            spread = np.linspace(-0.15, 0.15, len(listed)) if len(listed) > 1 else [0.0]
+            axes.plot(listed, i + np.asarray(spread), "o", color=tint, markersize=4)
+            ends = [mean.mean, *listed, published.get(name, mean.mean)]
+            if mean.n > 1:
+                error = [[mean.mean - mean.low], [mean.high - mean.mean]]
+                axes.errorbar(mean.mean, i, xerr=error, color=BLACK, capsize=4, linewidth=1)
+                ends.append(mean.high)
+            if name in published:
+                axes.vlines(published[name], i - 0.42, i + 0.42, color=BLACK, linestyle="--")
+            text = f"{mean.mean:.4g}" + (
+                f"; {published[name]:.4g} published" if name in published else ""
+            )
+            beside = {"xytext": (6, 0), "textcoords": "offset points", "va": "center"}
+            axes.annotate(text, (max(ends), i), fontsize=9, **beside)
+        if published:
+            axes.plot([], [], "--", color=BLACK, label="published, one run")
+            figure.legend(loc="outside upper right", frameon=False)
+        names = [f"{label(name)} ({len(v)} seeds)" for name, v in values.items()]
+        axes.set_yticks(range(len(values)), names)
+        axes.invert_yaxis()
+        axes.margins(x=0.36 if published else 0.1)  # room for the values
+        axes.set_xlabel(f"{quantity} ({unit})")
+        axes.set_title("Mean, its 95% interval, a point a seed", fontsize=10, loc="left")
+        axes.grid(axis="y", visible=False)
+        axes.set_axisbelow(True)
     return figure

@@ -10,8 +10,8 @@ from typing import Any
 import jax
 
 from msae_jax import checkpoint, config, models
-from msae_jax.analysis import statistics
-from msae_jax.analysis.statistics import Comparison
+from msae_jax.analysis import paired, statistics
+from msae_jax.analysis.paired import Comparison
 from msae_jax.config import METRICS, TrainConfig
 from msae_jax.ensemble import Ensemble
 from msae_jax.errors import InputError, unknown_name
@@ -60,7 +60,7 @@ class Verdict:
 
     @property
     def sentence(self) -> str:
-        return statistics.sentence(self.a.name, self.b.name, self.comparison, _words(self.metric))
+        return paired.sentence(self.a.name, self.b.name, self.comparison, _words(self.metric))
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -173,7 +173,7 @@ def compare(
             f"{a.name} and {b.name} have {len(seeds)} seeds in common, expected at least 2: one "
             "seed is never a result."
         )
-    comparison = statistics.compare([a.values[s] for s in seeds], [b.values[s] for s in seeds])
+    comparison = paired.compare([a.values[s] for s in seeds], [b.values[s] for s in seeds])
     claim = None
     if published_percent is not None:
         reductions = [100 * (1 - a.values[s] / b.values[s]) for s in seeds]

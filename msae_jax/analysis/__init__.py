@@ -1,6 +1,6 @@
 """What a trained model has learnt: for any model with its variables, and arrays.
 
-`msae_jax.analysis.statistics` compares results over seeds.
+`msae_jax.analysis.statistics` has means and intervals over seeds, `.paired` compares two methods.
 """
 
 from msae_jax.analysis.anomaly import Detection, anomaly_scores, detection, threshold

@@ -63,11 +63,12 @@ def seed_bars(
                 ends.append(mean.high)
             if name in published:
                 axes.vlines(published[name], i - 0.42, i + 0.42, color=BLACK, linestyle="--")
-            text = f"{mean.mean:.4g}" + (
-                f"; {published[name]:.4g} published" if name in published else ""
+            text = f"{mean.mean:.4g}"
+            if name in published:
+                text += f"; {published[name]:.4g} published"
+            axes.annotate(
+                text, (max(ends), i), (6, 0), textcoords="offset points", va="center", fontsize=9
             )
-            beside = {"xytext": (6, 0), "textcoords": "offset points", "va": "center"}
-            axes.annotate(text, (max(ends), i), fontsize=9, **beside)
         if published:
             axes.plot([], [], "--", color=BLACK, label="published, one run")
             figure.legend(loc="outside upper right", frameon=False)

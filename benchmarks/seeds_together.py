@@ -1,0 +1,105 @@
+"""Time a seed, eight seeds trained together, beside one seed trained alone.
+
+    python benchmarks/seeds_together.py [MODEL ...] [--seeds 8] --out results.json
+
+An epoch of one, then an epoch of the other, in one process, several times: medians. Alone is what
+`msae train` runs, a program of one device that XLA splits over the cores where it can; together is
+`msae train --seeds N`, seeds spread over as many host devices as there are cores.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from msae_jax import data, distributed, environment, seeds, train
+from msae_jax.ensemble import as_members
+from msae_jax.recipes import RECIPES, recipe
+
+
+def compare(name: str, count: int, steps: int, repeats: int) -> dict[str, Any]:
+    """Returns the seconds of each timed epoch: alone, and together, divided by the seeds."""
+    settings = recipe(name)
+    dataset = data.load(settings.data)
+    x = np.asarray(dataset.train.x)[: steps * settings.batch_size]
+    dataset = replace(dataset, train=data.Split(x))
+    task = train.make_task(settings, dataset)
+    members = as_members(settings, count)
+    mesh = seeds.make_mesh(members=count)
+    spread = seeds.Spread(mesh)
+    if count % spread.rows:
+        raise SystemExit(f"{count} seeds do not fill {spread.rows} devices: give a multiple.")
+    active, placed = seeds.put(np.ones(count, bool), mesh, "seed"), seeds.put(x, mesh)
+    here = jax.device_put(x)
+    one = train.init_state(task, settings.seed, dataset.sample_shape)
+    many = seeds.init_states(task, settings, members, dataset.sample_shape, mesh)
+
+    def alone() -> None:
+        nonlocal one
+        one, _ = train.train_epoch(task, one, here, batch_size=settings.batch_size)
+        jax.block_until_ready(one)
+
+    def together() -> None:
+        nonlocal many
+        many, _, _ = seeds.train_epoch(
+            task, many, active, placed, batch_size=settings.batch_size, spread=spread
+        )
+        jax.block_until_ready(many)
+
+    def timed(epoch: Callable[[], None]) -> float:
+        start = time.perf_counter()
+        epoch()
+        return time.perf_counter() - start
+
+    alone()  # compile
+    together()
+    found: dict[str, list[float]] = {"alone": [], "together": []}
+    for _ in range(repeats):
+        found["alone"].append(timed(alone))
+        found["together"].append(timed(together) / count)
+    ratios = [a / b for a, b in zip(found["alone"], found["together"], strict=True)]
+    return {
+        "model": name,
+        "seeds": count,
+        "samples": len(x),
+        "devices": spread.rows,
+        "seconds": found,
+        "times_as_fast": statistics.median(ratios),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("models", nargs="*", default=list(RECIPES))
+    parser.add_argument("--seeds", type=int, default=8)
+    parser.add_argument("--steps", type=int, default=63, help="batches of an epoch")
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--out", type=Path)
+    args = parser.parse_args()
+    distributed.use_host_devices()
+    results = []
+    for name in args.models:
+        result = compare(name, args.seeds, args.steps, args.repeats)
+        results.append(result)
+        alone, together = (statistics.median(s) for s in result["seconds"].values())
+        print(
+            f"{name:13} alone {alone:.4g} s, one of {args.seeds} {together:.4g} s an epoch of "
+            f"{result['samples']:,}: {result['times_as_fast']:.2f} times as fast",
+            flush=True,
+        )
+    if args.out is not None:
+        content = {"results": results, "environment": environment.describe()}
+        args.out.write_text(json.dumps(content, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -18,7 +18,6 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import optax
 
 from msae_jax.config import Objective
 from msae_jax.errors import InputError
@@ -49,8 +48,17 @@ def squared_error(recon: jax.Array, x: jax.Array) -> jax.Array:
 
 
 def bernoulli_nats(logits: jax.Array, x: jax.Array) -> jax.Array:
-    """Returns `[B]` cross-entropies in nats, summed over pixels, stable for any finite logit."""
-    return optax.sigmoid_binary_cross_entropy(_flat(logits), _flat(x)).sum(axis=1)
+    """Returns `[B]` cross-entropies in nats, summed over pixels, stable for any finite logit.
+
+    With l the logit, -x log r - (1 - x) log(1 - r) = max(l, 0) - x l + log(1 + exp(-|l|)): one
+    exponential and one logarithm a pixel, where a log-sigmoid for each of the two terms takes five
+    times as long on CPU.
+    """
+    logits, x = _flat(logits), _flat(x)
+    positive = logits > 0  # one condition for both, so that the gradient is right at 0, too
+    size = jnp.where(positive, logits, -logits)
+    nats = jnp.where(positive, logits, 0.0) - x * logits + jnp.log1p(jnp.exp(-size))
+    return nats.sum(axis=1)
 
 
 def kl_nats(mu: jax.Array, log_var: jax.Array) -> jax.Array:

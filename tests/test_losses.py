@@ -66,6 +66,13 @@ def test_bernoulli_is_finite_at_extreme_logits() -> None:
     np.testing.assert_allclose(gradient, [[1.0, -1.0]], rtol=1e-6)
 
 
+def test_the_gradient_of_bernoulli_is_the_sigmoid_less_the_data() -> None:
+    logits, x = jnp.array([[-3.0, -1e-9, 0.0, 1e-9, 3.0]]), jnp.full((1, 5), 0.3)
+    gradient = jax.grad(lambda a: losses.bernoulli_nats(a, x).sum())(logits)
+    expected = 1 / (1 + np.exp(-np.asarray(logits, np.float64))) - 0.3
+    np.testing.assert_allclose(gradient, expected, rtol=1e-6)
+
+
 def test_bernoulli_needs_logits() -> None:
     out = Output(jnp.asarray(X), jnp.asarray(MU))
     with pytest.raises(InputError, match="output='sigmoid'"):

@@ -1,7 +1,7 @@
 """What a trained model does to a set of samples: its metrics, latents and reconstructions.
 
-All run batch by batch, so that sets of any size fit. The last batch is padded to the size of the
-others and the padding dropped, so that one compiled program serves them all.
+All run batch by batch, so that sets of any size fit. Batches are alike in size and the last is
+padded to the size of the others, the padding dropped, so that one compiled program serves them all.
 """
 
 from __future__ import annotations
@@ -34,13 +34,15 @@ def eval_step(
     variables: Mapping[str, Any],
     batch: jax.Array,
     key: jax.Array,
+    i: int,
 ) -> losses.Terms:
-    """Returns the terms of each sample of a batch `[B, ...]`.
+    """Returns the terms of each sample of the i-th batch `[B, ...]` of a set.
 
     The squared error is that of the posterior mean. The nats of a variational model are those of
-    one posterior sample drawn from `key`, an unbiased estimate of its negative ELBO.
+    one posterior sample drawn from the fold of `key` with i, an unbiased estimate of its negative
+    ELBO.
     """
-    return sample_terms(model, objective, variables, batch, key)
+    return sample_terms(model, objective, variables, batch, jax.random.fold_in(key, i))
 
 
 def sample_terms(
@@ -50,7 +52,7 @@ def sample_terms(
     batch: jax.Array,
     key: jax.Array,
 ) -> losses.Terms:
-    """`eval_step` to be traced."""
+    """`eval_step` to be traced, of one batch and its own key."""
     x = to_unit(batch)
     out = _apply(model, variables, x)
     terms = losses.terms(objective, out, x)
@@ -70,11 +72,16 @@ def _reconstruct(model: nn.Module, variables: Mapping[str, Any], batch: jax.Arra
     return _apply(model, variables, to_unit(batch)).recon
 
 
-def _padded_batches(x: data.Samples, batch_size: int) -> Iterator[tuple[Any, int]]:
+def even_size(n: int, batch_size: int) -> int:
+    """Returns the size, at most `batch_size`, at which as few batches as can be hold n samples."""
+    return -(-n // -(-n // batch_size))
+
+
+def _padded_batches(x: data.Samples, batch_size: int) -> Iterator[np.ndarray]:
     n = len(x)
-    size = min(batch_size, n)
+    size = even_size(n, batch_size)
     for start in range(0, n, size):
-        yield take(x, np.arange(start, start + size) % n), min(size, n - start)
+        yield take(x, np.arange(start, start + size) % n)
 
 
 def _apply(model: nn.Module, variables: Mapping[str, Any], x: jax.Array, **kwargs: Any) -> Output:
@@ -82,10 +89,9 @@ def _apply(model: nn.Module, variables: Mapping[str, Any], x: jax.Array, **kwarg
 
 
 def _map(fn: Callable[[Any, int], Any], x: data.Samples, batch_size: int) -> Any:
-    parts = []
-    for i, (batch, count) in enumerate(_padded_batches(x, batch_size)):
-        parts.append(jax.tree.map(lambda a, count=count: a[:count], fn(batch, i)))
-    return jax.tree.map(lambda *arrays: np.concatenate(arrays), *parts)
+    # nothing here waits for a batch, so that the next is prepared while it runs
+    parts = [fn(batch, i) for i, batch in enumerate(_padded_batches(x, batch_size))]
+    return jax.tree.map(lambda *arrays: np.concatenate(arrays)[: len(x)], *parts)
 
 
 def per_sample(
@@ -105,7 +111,7 @@ def per_sample(
     key = jax.random.key(0) if key is None else key
 
     def step(batch: Any, i: int) -> losses.Terms:
-        return eval_step(model, objective, variables, batch, jax.random.fold_in(key, i))
+        return eval_step(model, objective, variables, batch, key, i)
 
     return _map(step, x, batch_size)
 

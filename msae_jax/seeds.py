@@ -23,7 +23,7 @@ from jax.sharding import PartitionSpec as P
 from msae_jax import data, losses, train
 from msae_jax.config import TrainConfig
 from msae_jax.errors import InputError, unknown_name
-from msae_jax.inference import BATCH_SIZE, EVALUATION, sample_terms
+from msae_jax.inference import BATCH_SIZE, EVALUATION, even_size, sample_terms
 
 SOURCES = ("init", "order", "noise")
 """What a seed decides: the initial weights, the data order, the latent noise."""
@@ -327,6 +327,6 @@ def evaluate(
 
 def padded_batches(x: np.ndarray, batch_size: int = BATCH_SIZE) -> np.ndarray:
     """Returns a set `[N, ...]` as batches `[K, B, ...]`; the last is filled up from the start."""
-    size = min(batch_size, len(x))
+    size = even_size(len(x), batch_size)
     count = -(-len(x) // size)
     return x[np.arange(count * size) % len(x)].reshape(count, size, *x.shape[1:])

@@ -132,7 +132,7 @@ def test_evaluation_is_that_of_one(images: Dataset) -> None:
     task = seeds.make_task(VAE, images, members)
     states = seeds.init_states(task, VAE, members, images.sample_shape)
     batches = seeds.padded_batches(images.test.x, 8)
-    assert batches.shape == (3, 8, 28, 28, 1)
+    assert batches.shape == (3, 7, 28, 28, 1)
     states, mask = seeds.put((states, np.ones(2, bool)), mesh, "seed")
     terms = seeds.evaluate(task, states, mask, seeds.put(batches, mesh), spread=Spread(mesh))
     one = train.init_state(task, 1, images.sample_shape)

@@ -1,7 +1,18 @@
-"""How fast training is, beside PyTorch's usual loops and what the device could do at most."""
+"""How fast we are, beside PyTorch's usual loops and what the device could do at most."""
 
 from msae_jax.bench.compare import Result, bench, table, to_dict
+from msae_jax.bench.infer import bench_inference
 from msae_jax.bench.operations import Operations, operations
 from msae_jax.bench.peaks import Peaks, peaks
 
-__all__ = ["Operations", "Peaks", "Result", "bench", "operations", "peaks", "table", "to_dict"]
+__all__ = [
+    "Operations",
+    "Peaks",
+    "Result",
+    "bench",
+    "bench_inference",
+    "operations",
+    "peaks",
+    "table",
+    "to_dict",
+]

@@ -1,4 +1,4 @@
-"""Training beside PyTorch's loops: the same model, weights, samples, batches and steps."""
+"""Training beside PyTorch's loops: same model, weights, samples, batches and steps; the results."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import importlib.util
 import statistics
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import jax
 import numpy as np
@@ -19,7 +19,9 @@ from msae_jax.bench.peaks import Peaks
 from msae_jax.config import TrainConfig
 from msae_jax.errors import InputError
 
-AGREE = 0.05  # relative: losses of one epoch, whose batches each side draws for itself
+AGREE = 0.05  # losses of one epoch, whose batches each side draws for itself
+
+T = TypeVar("T")
 
 
 class Side(Protocol):
@@ -48,21 +50,26 @@ class Ours:
 
 @dataclass(frozen=True)
 class Result:
-    """One model's epochs.
+    """One task of one model: an epoch of training, or a pass over a set.
 
     Attributes:
-      samples, batch_size: of an epoch.
-      seconds: by side, of each timed epoch; `ours`, and `plain`, `tuned`, `compiled` PyTorch.
-      losses: by side, the mean loss of the last epoch.
+      task: `train`, `evaluate`, `embed` or `reconstruct`.
+      samples, batch_size: of an epoch or a pass.
+      seconds: by side, of each timed one: `ours`, and PyTorch, `plain`, `tuned` and `compiled` in
+        training, `eager` elsewhere.
+      apart: by side, how far what it computes is from ours, relative to ours.
+      tolerance: what `apart` may be where both compute the same.
       failed: by side, why it could not run.
-      operations: floating-point operations of an epoch; see `Operations.training`.
+      operations: floating-point operations of an epoch or a pass; see `Operations`.
     """
 
+    task: str
     model: str
     samples: int
     batch_size: int
     seconds: dict[str, list[float]]
-    losses: dict[str, float]
+    apart: dict[str, float]
+    tolerance: float
     failed: dict[str, str]
     operations: float
 
@@ -82,13 +89,35 @@ class Result:
 
     @property
     def agree(self) -> bool:
-        """Whether all sides learn alike: their losses are within `AGREE` of ours."""
-        ours = self.losses["ours"]
-        return all(abs(loss / ours - 1) <= AGREE for loss in self.losses.values())
+        """Whether all sides compute the same."""
+        return all(distance <= self.tolerance for distance in self.apart.values())
 
     def share(self, limits: Peaks) -> float:
         """The fraction of the measured matmul peak that the model's operations reach."""
         return self.operations / self.median() / 1e9 / limits.matmul
+
+
+def in_turn(
+    calls: Mapping[str, Callable[[], T]], repeats: int
+) -> tuple[dict[str, list[float]], dict[str, T]]:
+    """Times calls in turn, so that other work on the machine slows all alike.
+
+    Returns:
+      By name, the seconds of each repeat, and what the last one returned.
+    """
+    seconds: dict[str, list[float]] = {name: [] for name in calls}
+    last: dict[str, T] = {}
+    for _ in range(repeats):
+        for name, call in calls.items():
+            start = time.perf_counter()
+            last[name] = call()
+            seconds[name].append(time.perf_counter() - start)
+    return seconds, last
+
+
+def check_counts(steps: int | None, repeats: int) -> None:
+    if repeats < 1 or (steps is not None and steps < 1):
+        raise InputError(f"steps and repeats must be at least 1, got {steps} and {repeats}.")
 
 
 def bench(
@@ -99,7 +128,7 @@ def bench(
     compiled: bool = True,
     data_dir: str | None = None,
 ) -> Result:
-    """Times epochs of every side in turn, so that other work on the machine slows all alike.
+    """Times epochs of every side in turn.
 
     Each side first trains an epoch that is not counted: it compiles, or fills caches.
 
@@ -108,8 +137,7 @@ def bench(
       repeats: epochs that are timed.
       compiled: whether to try `torch.compile`, which takes up to a minute to begin.
     """
-    if repeats < 1 or (steps is not None and steps < 1):
-        raise InputError(f"steps and repeats must be at least 1, got {steps} and {repeats}.")
+    check_counts(steps, repeats)
     dataset = data.load(settings.data, data_dir=data_dir)
     x = np.asarray(dataset.train.x)
     x = x if steps is None else x[: steps * settings.batch_size]
@@ -133,22 +161,32 @@ def bench(
                 raise
             failed[name] = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
             del sides[name]
-    seconds: dict[str, list[float]] = {name: [] for name in sides}
-    losses = dict.fromkeys(sides, 0.0)
-    for _ in range(repeats):
-        for name, side in sides.items():
-            start = time.perf_counter()
-            losses[name] = side.epoch()
-            seconds[name].append(time.perf_counter() - start)
-    count = float(operations(task.model).training * len(x))
-    name, batch = settings.model.name, settings.batch_size
-    return Result(name, len(x), batch, seconds, losses, failed, count)
+    seconds, losses = in_turn({name: side.epoch for name, side in sides.items()}, repeats)
+    ours = losses.pop("ours")
+    return Result(
+        task="train",
+        model=settings.model.name,
+        samples=len(x),
+        batch_size=settings.batch_size,
+        seconds=seconds,
+        apart={name: abs(loss / ours - 1) for name, loss in losses.items()},
+        tolerance=AGREE,
+        failed=failed,
+        operations=float(operations(task.model).training * len(x)),
+    )
 
 
 def table(results: Sequence[Result], limits: Peaks) -> str:
     """Returns a Markdown table of medians, with the lowest and highest of each."""
     sides = list(dict.fromkeys(side for result in results for side in result.seconds))
-    head = ["model", "samples", *(f"{side} (s)" for side in sides), "times as fast", "of peak"]
+    head = [
+        "model",
+        "task",
+        "samples",
+        *(f"{side} (s)" for side in sides),
+        "times as fast",
+        "of peak",
+    ]
     rows = [head, ["---"] * len(head)]
     for r in results:
         cells = []
@@ -156,11 +194,11 @@ def table(results: Sequence[Result], limits: Peaks) -> str:
             timed = r.seconds.get(side)
             spread = timed and f"{r.median(side):.4g} ({min(timed):.4g} to {max(timed):.4g})"
             cells.append(spread or "not run")
-        ratio = f"{r.ratio:.2f}" + ("" if r.agree else ", losses differ")
-        rows.append([r.model, f"{r.samples:,}", *cells, ratio, f"{r.share(limits):.0%}"])
+        ratio = f"{r.ratio:.2f}" + ("" if r.agree else ", results differ")
+        rows.append([r.model, r.task, f"{r.samples:,}", *cells, ratio, f"{r.share(limits):.0%}"])
     lines = ["| " + " | ".join(row) + " |" for row in rows]
     lines.append(
-        f"\nSeconds of an epoch: median (lowest to highest). Times as fast as the faster PyTorch. "
+        f"\nSeconds: median (lowest to highest). Times as fast as the fastest of PyTorch. "
         f"Measured peak: {limits.matmul:.0f} GFLOP/s in float32, {limits.bandwidth:.1f} GB/s."
     )
     return "\n".join(lines)

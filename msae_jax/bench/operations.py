@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import flax.linen as nn
 import jax
@@ -11,17 +11,20 @@ import jax.numpy as jnp
 
 from msae_jax.models import init_variables
 from msae_jax.models.layers import Conv, ConvTranspose, Linear
+from msae_jax.models.output import Output
 
 
 class Operations(NamedTuple):
     """Additions and multiplications of the matrix products and convolutions, per sample.
 
     Attributes:
-      forward: of a reconstruction. training: of a step: forward, the gradients of all kernels, and
-        those of all activations but the sample itself. Biases, activations, losses and the
-        optimiser are left out: memory bounds them, not arithmetic.
+      encode: of a latent. forward: of a reconstruction.
+      training: of a step: forward, the gradients of all kernels, and those of all activations but
+        the sample itself. Biases, activations, losses and the optimiser are left out: memory bounds
+        them, not arithmetic.
     """
 
+    encode: int
     forward: int
     training: int
 
@@ -35,6 +38,7 @@ def operations(model: nn.Module, sample_shape: tuple[int, ...] | None = None) ->
     shape = model.sample_shape if sample_shape is None else sample_shape
     variables = dict(init_variables(model, jax.random.key(0), shape))
     params = variables.pop("params")
+    x = jnp.zeros((1, *shape))
     found: list[tuple[int, bool]] = []
 
     def count(call: Any, args: Any, kwargs: Any, context: nn.module.InterceptorContext) -> Any:
@@ -48,12 +52,14 @@ def operations(model: nn.Module, sample_shape: tuple[int, ...] | None = None) ->
             found.append((size, isinstance(args[0], jax.core.Tracer)))
         return result
 
-    def run(params: Any) -> Any:
+    def run(params: Any, method: str | None = None) -> Any:
         with nn.intercept_methods(count):
-            out: Any = model.apply({"params": params, **variables}, jnp.zeros((1, *shape)))
-        return out.recon
+            return model.apply({"params": params, **variables}, x, method=method)
 
-    jax.vjp(run, params)
+    jax.eval_shape(lambda params: run(params, "encode"), params)
+    encode = sum(size for size, _ in found)
+    found.clear()
+    jax.vjp(lambda params: cast(Output, run(params)).recon, params)
     forward = sum(size for size, _ in found)
     inputs = sum(size for size, has_gradient in found if has_gradient)
-    return Operations(forward, 2 * forward + inputs)
+    return Operations(encode, forward, 2 * forward + inputs)

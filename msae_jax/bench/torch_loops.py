@@ -1,4 +1,4 @@
-"""The training loops that a PyTorch user would write, from given weights. The `torch` extra."""
+"""The loops that a PyTorch user would write, from given weights. Needs the `torch` extra."""
 
 from __future__ import annotations
 
@@ -8,30 +8,44 @@ from typing import Any
 import jax
 import numpy as np
 import torch
+import torch.nn.functional as functional
 from torch.utils.data import DataLoader, TensorDataset
 
 from msae_jax import train
-from msae_jax.config import TrainConfig
+from msae_jax.config import Objective, TrainConfig
 from msae_jax.interop import mapping, torch_models, torch_trace
 from msae_jax.models import find_layout
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+NATS = Objective("bernoulli", "sum")
+
+
+def build(
+    settings: TrainConfig, task: train.Task, state: train.TrainState | None = None
+) -> torch.nn.Module:
+    """Returns the module with the weights of a state; without one, with PyTorch's own."""
+    module = torch_models.build(settings.model.name, task.model)
+    if state is not None:
+        entries = mapping.table(find_layout(settings.model.name), task.model)
+        variables = jax.tree.map(np.array, state.variables)
+        weights = mapping.to_state_dict(entries, variables, "the weights")
+        module.load_state_dict({key: torch.from_numpy(array) for key, array in weights.items()})
+    return module.to(DEVICE)
 
 
 class _Loop:
     def __init__(
-        self, settings: TrainConfig, task: train.Task, state: train.TrainState, *, fused: bool
+        self,
+        settings: TrainConfig,
+        task: train.Task,
+        state: train.TrainState | None,
+        *,
+        fused: bool,
     ) -> None:
         self._settings = settings
         model: Any = task.model
         self._noise_dim = model.latent_dim if hasattr(model, "posterior") else None
-        entries = mapping.table(find_layout(settings.model.name), model)
-        variables = {"params": state.params, "batch_stats": state.batch_stats}
-        variables = jax.tree.map(np.array, {k: v for k, v in variables.items() if v})
-        weights = mapping.to_state_dict(entries, variables, "the weights")
-        module = torch_models.build(settings.model.name, model)
-        module.load_state_dict({key: torch.from_numpy(array) for key, array in weights.items()})
-        self.module = module.to(DEVICE).train()
+        self.module = build(settings, task, state)
         self._call: Callable[..., torch_models.Result] = self.module
         rate = settings.optimizer.learning_rate
         self._optimizer = torch.optim.Adam(self.module.parameters(), lr=rate, fused=fused)
@@ -39,9 +53,9 @@ class _Loop:
     def _batches(self) -> Iterator[torch.Tensor]:
         raise NotImplementedError
 
-    def epoch(self) -> float:
-        """Trains an epoch, and returns the mean loss of its batches."""
-        total, steps = torch.zeros((), device=DEVICE), 0
+    def steps(self) -> Iterator[tuple[torch.Tensor, torch_models.Result, torch.Tensor]]:
+        """Trains an epoch; yields the batch, the result and the detached loss of each step."""
+        self.module.train()
         for batch in self._batches():
             noise = None
             if self._noise_dim is not None:
@@ -51,7 +65,13 @@ class _Loop:
             loss = torch_trace.objective(self._settings.objective, result, batch)
             loss.backward()
             self._optimizer.step()
-            total, steps = total + loss.detach(), steps + 1
+            yield batch, result, loss.detach()
+
+    def epoch(self) -> float:
+        """Trains an epoch, and returns the mean loss of its batches."""
+        total, steps = torch.zeros((), device=DEVICE), 0
+        for _, _, loss in self.steps():
+            total, steps = total + loss, steps + 1
         return float(total) / steps
 
 
@@ -59,7 +79,7 @@ class Plain(_Loop):
     """A DataLoader over a TensorDataset, and Adam as it comes: PyTorch's own tutorials."""
 
     def __init__(
-        self, settings: TrainConfig, task: train.Task, state: train.TrainState, x: np.ndarray
+        self, settings: TrainConfig, task: train.Task, state: train.TrainState | None, x: np.ndarray
     ) -> None:
         super().__init__(settings, task, state, fused=False)
         dataset = TensorDataset(_tensor(task, x))
@@ -76,7 +96,7 @@ class Tuned(_Loop):
         self,
         settings: TrainConfig,
         task: train.Task,
-        state: train.TrainState,
+        state: train.TrainState | None,
         x: np.ndarray,
         *,
         compiled: bool = False,
@@ -91,10 +111,57 @@ class Tuned(_Loop):
         return (self._samples[part] for part in order.split(self._settings.batch_size))
 
 
+class Eager:
+    """Inference over a set in memory, batch by batch, to NumPy."""
+
+    def __init__(
+        self, module: torch.nn.Module, task: train.Task, x: np.ndarray, batch_size: int
+    ) -> None:
+        self._module: Any = module
+        self._task, self._x, self._size = task, x, batch_size
+
+    def _batches(self) -> Iterator[torch.Tensor]:
+        self._module.eval()
+        for start in range(0, len(self._x), self._size):
+            yield _tensor(self._task, self._x[start : start + self._size]).to(DEVICE)
+
+    @torch.inference_mode()
+    def embed(self) -> np.ndarray:
+        """Returns the latents `[N, latent_dim]`."""
+        return torch.cat([self._module.encode(batch) for batch in self._batches()]).cpu().numpy()
+
+    @torch.inference_mode()
+    def reconstruct(self) -> np.ndarray:
+        """Returns the reconstructions `[N, ...]`, channels last."""
+        recon = torch.cat([self._module(batch).recon for batch in self._batches()])
+        if recon.ndim == 4:
+            recon = recon.movedim(1, -1).contiguous()
+        return recon.cpu().numpy().reshape(self._x.shape)
+
+    @torch.inference_mode()
+    def evaluate(self) -> dict[str, float]:
+        """Returns `mse` per pixel and, where the likelihood is Bernoulli, `nats` per sample.
+
+        The error of a variational model is that of its posterior mean; the nats are of a sample.
+        """
+        objective = self._task.objective
+        bernoulli = objective.likelihood == "bernoulli"
+        totals = torch.zeros(2, device=DEVICE)
+        for batch in self._batches():
+            result = self._module(batch)
+            totals[0] += functional.mse_loss(result.recon, batch) * len(batch)
+            if bernoulli and result.mu is not None:
+                result = self._module(batch, torch.randn_like(result.mu))
+            if bernoulli:
+                totals[1] += torch_trace.objective(NATS, result, batch)
+        mse, nats = (totals / len(self._x)).tolist()
+        return {"mse": mse, "nats": nats} if bernoulli else {"mse": mse}
+
+
 def _tensor(task: train.Task, x: np.ndarray) -> torch.Tensor:
     """Returns float32 samples in [0, 1]: [N, C, H, W], or [N, D] for models of flat samples."""
     model: Any = task.model
-    unit = x.astype(np.float32) / (255 if x.dtype == np.uint8 else 1)
+    unit = np.divide(x, 255, dtype=np.float32) if x.dtype == np.uint8 else x
     images = len(model.sample_shape) == 3
     unit = np.moveaxis(unit, -1, 1) if images else unit.reshape(len(unit), -1)
     return torch.from_numpy(np.ascontiguousarray(unit))

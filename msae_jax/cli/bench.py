@@ -6,7 +6,7 @@ import json
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -16,30 +16,46 @@ from msae_jax.cli.app import DataDir, app
 @app.command()
 def bench(
     models: Annotated[list[str] | None, typer.Argument(help="Models. [all with a recipe]")] = None,
+    task: Annotated[Literal["train", "inference"], typer.Option(help="What is timed.")] = "train",
     data: Annotated[str | None, typer.Option(help="Instead of the recipe's data set.")] = None,
-    steps: Annotated[int | None, typer.Option(min=1, help="Of an epoch. [all]")] = None,
-    repeats: Annotated[int, typer.Option(min=1, help="Epochs that are timed.")] = 7,
-    compiled: Annotated[bool, typer.Option(help="Try torch.compile, too.")] = True,
+    steps: Annotated[
+        int | None, typer.Option(min=1, help="Batches, of the first samples. [all]")
+    ] = None,
+    repeats: Annotated[
+        int, typer.Option(min=1, help="Epochs, or passes over the test set, timed.")
+    ] = 7,
+    compiled: Annotated[bool, typer.Option(help="Training: try torch.compile, too.")] = True,
     out: Annotated[Path | None, typer.Option(help="JSON; replaced where it exists.")] = None,
     data_dir: DataDir = None,
 ) -> None:
-    """Time training beside PyTorch: same model, weights, samples and steps, an epoch in turn."""
+    """Time training, or inference, beside PyTorch: same model, weights, samples and batches.
+
+    Training is timed by the epoch; inference (evaluate, embed, reconstruct) by the test set, from
+    the samples in memory to NumPy. Both sides run in turn.
+    """
     from msae_jax import bench as b
     from msae_jax import recipes
     from msae_jax.files import replacing
 
-    results = []
+    results: list[b.Result] = []
     for name in models or list(recipes.RECIPES):
         settings = recipes.recipe(name)
         settings = replace(settings, data=data or settings.data)
         folder = None if data_dir is None else str(data_dir)
-        result = b.bench(settings, steps=steps, repeats=repeats, compiled=compiled, data_dir=folder)
-        results.append(result)
-        for side, reason in result.failed.items():
-            print(f"msae: warning: {name}: {side} could not run: {reason}", file=sys.stderr)
-        if len(result.seconds) == 1:
-            print("msae: warning: PyTorch is not installed (extra torch)", file=sys.stderr)
-        print(f"{name}: {result.median():.4g} s an epoch, {result.ratio:.2f} times", flush=True)
+        if task == "inference":
+            found = b.bench_inference(settings, steps=steps, repeats=repeats, data_dir=folder)
+        else:
+            found = [
+                b.bench(settings, steps=steps, repeats=repeats, compiled=compiled, data_dir=folder)
+            ]
+        results += found
+        for result in found:
+            for side, reason in result.failed.items():
+                print(f"msae: warning: {name}: {side} could not run: {reason}", file=sys.stderr)
+            ratio = f"{result.ratio:.2f} times"
+            print(f"{name}, {result.task}: {result.median():.4g} s, {ratio}", flush=True)
+    if all(len(result.seconds) == 1 for result in results):
+        print("msae: warning: PyTorch is not installed (extra torch)", file=sys.stderr)
     limits = b.peaks()
     print(f"\n{b.table(results, limits)}")
     if out is not None:

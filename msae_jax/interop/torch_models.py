@@ -49,8 +49,12 @@ class Autoencoder(nn.Module):
         super().__init__()
         self.encoder, self.decoder, self.output = encoder, decoder, output
 
+    def encode(self, x: Tensor) -> Tensor:
+        z: Tensor = self.encoder(x)
+        return z
+
     def forward(self, x: Tensor, eps: Tensor | None = None) -> Result:
-        z = self.encoder(x)
+        z = self.encode(x)
         return _result(self.decoder(z), z, self.output)
 
 
@@ -79,11 +83,14 @@ class NamedAutoencoder(nn.Module):
         self.before = [f"fc{i + 1}" for i in range(n)]
         self.after = [f"fc{n + 1 + i}" for i in range(n + 1)]
 
-    def forward(self, x: Tensor, eps: Tensor | None = None) -> Result:
+    def encode(self, x: Tensor) -> Tensor:
         for name in self.before:
             x = torch.relu(getattr(self, name)(x))
-        z = self.fc_z(x)
-        x = z = torch.relu(z) if self.rectify else z
+        z: Tensor = self.fc_z(x)
+        return torch.relu(z) if self.rectify else z
+
+    def forward(self, x: Tensor, eps: Tensor | None = None) -> Result:
+        x = z = self.encode(x)
         for name in self.after[:-1]:
             x = torch.relu(getattr(self, name)(x))
         return _result(getattr(self, self.after[-1])(x), z, self.output)
@@ -108,10 +115,18 @@ class Variational(nn.Module):
         self.before = [f"fc{i + 1}" for i in range(n)]
         self.after = [f"fc{first + i}" for i in range(n + 1)]
 
-    def forward(self, x: Tensor, eps: Tensor | None = None) -> Result:
+    def _hidden(self, x: Tensor) -> Tensor:
         for name in self.before:
             x = torch.relu(getattr(self, name)(x))
-        mu, log_var = (getattr(self, name)(x) for name in self.heads)
+        return x
+
+    def encode(self, x: Tensor) -> Tensor:
+        mu: Tensor = getattr(self, self.heads[0])(self._hidden(x))
+        return mu
+
+    def forward(self, x: Tensor, eps: Tensor | None = None) -> Result:
+        h = self._hidden(x)
+        mu, log_var = (getattr(self, name)(h) for name in self.heads)
         x = z = mu if eps is None else mu + torch.exp(log_var / 2) * eps
         for name in self.after[:-1]:
             x = torch.relu(getattr(self, name)(x))
@@ -143,8 +158,11 @@ class MultiScale(nn.Module):
             *_linears((second * m.pooled[i], m.hidden, latent_dim)),
         )
 
+    def encode(self, x: Tensor) -> Tensor:
+        return torch.cat([self.enc_short(x), self.enc_long(x)], dim=1)
+
     def forward(self, x: Tensor, eps: Tensor | None = None) -> Result:
-        z = torch.cat([self.enc_short(x), self.enc_long(x)], dim=1)
+        z = self.encode(x)
         return _result(self.decoder(z), z, self.output)
 
 
@@ -160,8 +178,11 @@ class MultiScaleMlp(nn.Module):
         self.decoder = nn.Sequential(*_linears((m.latent_dim, m.large_hidden, m.features)))
         self.output = m.output
 
+    def encode(self, x: Tensor) -> Tensor:
+        return torch.cat([self.encoder_small(x[:, : self.small]), self.encoder_large(x)], dim=1)
+
     def forward(self, x: Tensor, eps: Tensor | None = None) -> Result:
-        z = torch.cat([self.encoder_small(x[:, : self.small]), self.encoder_large(x)], dim=1)
+        z = self.encode(x)
         return _result(self.decoder(z), z, self.output)
 
 
@@ -177,8 +198,8 @@ class Halve(nn.Module):
 class SuperResolution(Autoencoder):
     """`superres`: encodes the image at half size."""
 
-    def forward(self, x: Tensor, eps: Tensor | None = None) -> Result:
-        return super().forward(Halve()(x))
+    def encode(self, x: Tensor) -> Tensor:
+        return super().encode(Halve()(x))
 
 
 def superres(m: Any) -> nn.Module:

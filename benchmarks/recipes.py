@@ -4,8 +4,8 @@
 
 Needs the `torch` extra. Both sides train the same recipe from their own initial weights, an epoch
 of one, then an epoch of the other, so that a busy machine slows both. The PyTorch side is the tuned
-plain loop: tensors in memory, batches by indexing, no DataLoader; with `--dataloader` the usual
-DataLoader loop is timed as well, on the first seed.
+loop of `msae bench`: tensors in memory, batches by indexing, fused Adam; with `--dataloader` the
+usual DataLoader loop is timed as well, on the first seed.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,12 +21,11 @@ import jax
 import numpy as np
 import torch
 import torch.nn.functional as functional
-from torch.utils.data import DataLoader, TensorDataset
 
 from msae_jax import data, environment, train
+from msae_jax.bench import torch_loops
 from msae_jax.config import TrainConfig
-from msae_jax.inference import evaluate
-from msae_jax.interop import torch_models
+from msae_jax.inference import BATCH_SIZE, evaluate
 from msae_jax.recipes import RECIPES, recipe
 
 METRICS = {"bernoulli": ("mse", "recon_nats", "kl_nats"), "gaussian": ("mse",)}
@@ -53,60 +51,32 @@ class JaxSide:
 
 
 class TorchSide:
-    """PyTorch eager: `torch.optim.Adam` and a Python loop over batches."""
+    """PyTorch eager from its own initial weights: `torch_loops.Tuned`, or `Plain`, a DataLoader."""
 
     def __init__(self, settings: TrainConfig, dataset: data.Dataset, loader: bool = False) -> None:
         torch.manual_seed(settings.seed)
-        model: Any = train.make_task(settings, dataset).model
-        self.settings = settings
-        self.noise_dim = model.latent_dim if hasattr(model, "posterior") else None
-        self.model = torch_models.build(settings.model.name, model)
-        self.optimizer = torch.optim.Adam(self.model.parameters(), lr=1e-3)
-        images = settings.model.name in ("superres", "conv")
-        self.x, self.x_test = (_tensor(s.x, images) for s in (dataset.train, dataset.test))
-        self.loader = None
-        if loader:
-            self.loader = DataLoader(TensorDataset(self.x), settings.batch_size, shuffle=True)
-
-    def _batches(self) -> Iterator[torch.Tensor]:
-        if self.loader is not None:
-            return (batch for (batch,) in self.loader)
-        order = torch.randperm(len(self.x))
-        return (self.x[indices] for indices in order.split(self.settings.batch_size))
+        task, x = train.make_task(settings, dataset), np.asarray(dataset.train.x)
+        make = torch_loops.Plain if loader else torch_loops.Tuned
+        self.objective, self.samples = settings.objective, len(x)
+        self.loop = make(settings, task, None, x)
+        test = np.asarray(dataset.test.x)
+        self.test = torch_loops.Eager(self.loop.module, task, test, BATCH_SIZE)
 
     def epoch(self) -> dict[str, float]:
-        self.model.train()
-        bernoulli = self.settings.objective.likelihood == "bernoulli"
-        totals = torch.zeros(3)
-        for x in self._batches():
-            eps = None if self.noise_dim is None else torch.randn(len(x), self.noise_dim)
-            out = self.model(x, eps)
-            mse = functional.mse_loss(out.recon, x)
-            recon, kl = mse * len(x), torch.zeros(())
-            if bernoulli:
-                recon = functional.binary_cross_entropy_with_logits(out.logits, x, reduction="sum")
-            if out.mu is not None:
-                kl = 0.5 * (out.mu**2 + out.log_var.exp() - 1 - out.log_var).sum()
-            self.optimizer.zero_grad(set_to_none=True)
-            (recon + kl if bernoulli else mse).backward()
-            self.optimizer.step()
-            totals += torch.stack([recon.detach(), kl.detach(), mse.detach() * len(x)])
-        recon_nats, kl_nats, mean_mse = (totals / len(self.x)).tolist()
+        bernoulli, beta = self.objective.likelihood == "bernoulli", self.objective.beta
+        totals = torch.zeros(3, device=torch_loops.DEVICE)
+        for batch, result, loss in self.loop.steps():
+            with torch.no_grad():
+                mse, kl = functional.mse_loss(result.recon, batch) * len(batch), torch.zeros(())
+                if result.mu is not None and result.log_var is not None:
+                    mu, log_var = result.mu, result.log_var
+                    kl = 0.5 * (mu**2 + log_var.exp() - 1 - log_var).sum()
+                totals += torch.stack([loss - beta * kl if bernoulli else mse, kl.to(mse), mse])
+        recon_nats, kl_nats, mean_mse = (totals / self.samples).tolist()
         return {"recon_nats": recon_nats, "kl_nats": kl_nats, "mse": mean_mse}
 
-    @torch.no_grad()
     def test_mse(self) -> float:
-        self.model.eval()
-        batches = self.x_test.split(500)
-        errors = [((self.model(x).recon - x) ** 2).flatten(1).mean(1) for x in batches]
-        return float(torch.cat(errors).double().mean())
-
-
-def _tensor(x: Any, images: bool) -> torch.Tensor:
-    """Float tensors in memory: images [N, C, H, W] in [0, 1] for the convolutional models."""
-    x = x.astype(np.float32) / (255 if x.dtype == np.uint8 else 1)
-    x = x.transpose(0, 3, 1, 2) if images else x.reshape(len(x), -1)
-    return torch.from_numpy(np.ascontiguousarray(x))
+        return self.test.evaluate()["mse"]
 
 
 def _timed(side: JaxSide | TorchSide) -> tuple[float, dict[str, float]]:

@@ -10,14 +10,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
 import statistics
-import subprocess
-import sys
 import tempfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+from memory import in_own_process, peak
 
 
 def measure(model: str, seeds: int, checkpoint: bool) -> dict[str, float]:
@@ -35,10 +34,10 @@ def measure(model: str, seeds: int, checkpoint: bool) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "run" if checkpoint else None
         done = fit_many(settings, as_members(settings, seeds), out=out)
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        highest = peak()
     seconds = [line["seconds"] for history in done.histories for line in history[1:]]
     state = sum(leaf.nbytes for leaf in jax.tree.leaves(done.items))
-    return {"peak": peak, "state": state, "seconds": statistics.median(seconds)}
+    return {"peak": highest, "state": state, "seconds": statistics.median(seconds)}
 
 
 def main() -> None:
@@ -53,13 +52,11 @@ def main() -> None:
         return
     found: list[dict[str, Any]] = []
     for count in args.seeds:
-        command = [sys.executable, __file__, args.model, str(count), "--here"]
-        command += ["--checkpoint"] * args.checkpoint
-        text = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-        found.append(json.loads(text.splitlines()[-1]))
-        peak, state, seconds = (found[-1][key] for key in ("peak", "state", "seconds"))
+        options = ["--here"] + ["--checkpoint"] * args.checkpoint
+        found.append(in_own_process(__file__, args.model, str(count), *options))
+        size, state, seconds = (found[-1][key] for key in ("peak", "state", "seconds"))
         print(
-            f"{count:4} seeds: peak {peak / 1e6:.0f} MB, states {state / 1e6:.1f} MB, "
+            f"{count:4} seeds: peak {size / 1e6:.0f} MB, states {state / 1e6:.1f} MB, "
             f"{seconds:.4f} s a seed and epoch",
             flush=True,
         )

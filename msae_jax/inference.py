@@ -89,8 +89,13 @@ def _apply(model: nn.Module, variables: Mapping[str, Any], x: jax.Array, **kwarg
 
 
 def _map(fn: Callable[[Any, int], Any], x: data.Samples, batch_size: int) -> Any:
-    # nothing here waits for a batch, so that the next is prepared while it runs
-    parts = [fn(batch, i) for i, batch in enumerate(_padded_batches(x, batch_size))]
+    parts, running = [], None
+    for i, batch in enumerate(_padded_batches(x, batch_size)):
+        ahead = fn(batch, i)  # runs while the results of the batch before it are fetched
+        if running is not None:
+            parts.append(jax.device_get(running))
+        running = ahead
+    parts.append(jax.device_get(running))
     return jax.tree.map(lambda *arrays: np.concatenate(arrays)[: len(x)], *parts)
 
 

@@ -86,7 +86,7 @@ def test_bench_needs_no_pytorch(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize(("name", "data"), [("baseline", "sines"), ("conv", "digits")])
 def test_all_sides_learn_alike(name: str, data: str) -> None:
-    """From the same weights, over the same samples; each draws its own batches."""
+    """From the same weights, in the same order."""
     pytest.importorskip("torch")
     settings = replace(recipe(name), data=data)
     result = bench.bench(settings, steps=6, repeats=3, compiled=False)
@@ -96,7 +96,7 @@ def test_all_sides_learn_alike(name: str, data: str) -> None:
     limits = bench.Peaks(matmul=100.0, bandwidth=10.0)
     assert result.share(limits) == pytest.approx(result.operations / result.median() / 1e9 / 100.0)
     assert f"| {result.ratio:.2f} |" in bench.table([result], limits)
-    assert not replace(result, apart=result.apart | {"tuned": 0.06}).agree
+    assert not replace(result, apart=result.apart | {"tuned": 0.02}).agree
 
 
 @pytest.mark.parametrize(

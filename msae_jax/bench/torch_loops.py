@@ -50,13 +50,15 @@ class _Loop:
         rate = settings.optimizer.learning_rate
         self._optimizer = torch.optim.Adam(self.module.parameters(), lr=rate, fused=fused)
 
-    def _batches(self) -> Iterator[torch.Tensor]:
+    def _batches(self, order: np.ndarray | None) -> Iterator[torch.Tensor]:
         raise NotImplementedError
 
-    def steps(self) -> Iterator[tuple[torch.Tensor, torch_models.Result, torch.Tensor]]:
+    def steps(
+        self, order: np.ndarray | None = None
+    ) -> Iterator[tuple[torch.Tensor, torch_models.Result, torch.Tensor]]:
         """Trains an epoch; yields the batch, the result and the detached loss of each step."""
         self.module.train()
-        for batch in self._batches():
+        for batch in self._batches(order):
             noise = None
             if self._noise_dim is not None:
                 noise = torch.randn(len(batch), self._noise_dim, device=DEVICE)
@@ -67,10 +69,10 @@ class _Loop:
             self._optimizer.step()
             yield batch, result, loss.detach()
 
-    def epoch(self) -> float:
-        """Trains an epoch, and returns the mean loss of its batches."""
+    def epoch(self, order: np.ndarray | None = None) -> float:
+        """Trains an epoch, in this order or shuffled; returns the mean loss of its batches."""
         total, steps = torch.zeros((), device=DEVICE), 0
-        for _, _, loss in self.steps():
+        for _, _, loss in self.steps(order):
             total, steps = total + loss, steps + 1
         return float(total) / steps
 
@@ -82,11 +84,14 @@ class Plain(_Loop):
         self, settings: TrainConfig, task: train.Task, state: train.TrainState | None, x: np.ndarray
     ) -> None:
         super().__init__(settings, task, state, fused=False)
-        dataset = TensorDataset(_tensor(task, x))
-        self._loader = DataLoader(dataset, settings.batch_size, shuffle=True)
+        self._dataset = TensorDataset(_tensor(task, x))
+        self._loader = DataLoader(self._dataset, settings.batch_size, shuffle=True)
 
-    def _batches(self) -> Iterator[torch.Tensor]:
-        return (batch.to(DEVICE) for (batch,) in self._loader)
+    def _batches(self, order: np.ndarray | None) -> Iterator[torch.Tensor]:
+        loader = self._loader
+        if order is not None:
+            loader = DataLoader(self._dataset, loader.batch_size, sampler=order.tolist())
+        return (batch.to(DEVICE) for (batch,) in loader)
 
 
 class Tuned(_Loop):
@@ -106,9 +111,16 @@ class Tuned(_Loop):
         if compiled:
             self._call = torch.compile(self.module, dynamic=False)
 
-    def _batches(self) -> Iterator[torch.Tensor]:
-        order = torch.randperm(len(self._samples), device=DEVICE)
-        return (self._samples[part] for part in order.split(self._settings.batch_size))
+    def _order(self, order: np.ndarray | None) -> tuple[torch.Tensor, ...]:
+        """Returns the indices of each batch."""
+        if order is None:
+            indices = torch.randperm(len(self._samples), device=DEVICE)
+        else:
+            indices = torch.from_numpy(order).to(DEVICE)
+        return indices.split(self._settings.batch_size)
+
+    def _batches(self, order: np.ndarray | None) -> Iterator[torch.Tensor]:
+        return (self._samples[part] for part in self._order(order))
 
 
 class Eager:

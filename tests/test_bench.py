@@ -33,8 +33,8 @@ FIRST = {
 }
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> Iterator[None]:
+@pytest.fixture(autouse=True)
+def _one_thread_and_seed() -> Iterator[None]:
     """On a busy machine PyTorch's threads wait for each other, many times as long as they work."""
     if importlib.util.find_spec("torch") is None:
         yield

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any, NamedTuple, cast
 
 import flax.linen as nn
@@ -36,30 +37,39 @@ def operations(model: nn.Module, sample_shape: tuple[int, ...] | None = None) ->
     convolution, and an input position of a transposed one.
     """
     shape = model.sample_shape if sample_shape is None else sample_shape
-    variables = dict(init_variables(model, jax.random.key(0), shape))
-    params = variables.pop("params")
-    x = jnp.zeros((1, *shape))
+    latent: list[tuple[int, bool]] = []
     found: list[tuple[int, bool]] = []
 
-    def count(call: Any, args: Any, kwargs: Any, context: nn.module.InterceptorContext) -> Any:
-        result = call(*args, **kwargs)
-        layer = context.module
-        if context.method_name == "__call__" and isinstance(layer, Linear | Conv | ConvTranspose):
-            kernel: jax.Array = layer.get_variable("params", "kernel")
-            positions = args[0] if isinstance(layer, ConvTranspose) else result
-            size = 2 * kernel.size * math.prod(positions.shape[1:-1])
-            # only what depends on parameters is traced, and has a gradient
-            found.append((size, isinstance(args[0], jax.core.Tracer)))
-        return result
+    def trace(variables: Mapping[str, Any], x: jax.Array) -> None:
+        others = dict(variables)
+        params = others.pop("params")
 
-    def run(params: Any, method: str | None = None) -> Any:
-        with nn.intercept_methods(count):
-            return model.apply({"params": params, **variables}, x, method=method)
+        def count(call: Any, args: Any, kwargs: Any, context: nn.module.InterceptorContext) -> Any:
+            result = call(*args, **kwargs)
+            layer = context.module
+            if context.method_name == "__call__" and isinstance(
+                layer, Linear | Conv | ConvTranspose
+            ):
+                kernel: jax.Array = layer.get_variable("params", "kernel")
+                positions = args[0] if isinstance(layer, ConvTranspose) else result
+                size = 2 * kernel.size * math.prod(positions.shape[1:-1])
+                # only what depends on parameters has a gradient, and is no longer traced as x is
+                found.append((size, type(args[0]) is not type(x)))
+            return result
 
-    jax.eval_shape(lambda params: run(params, "encode"), params)
-    encode = sum(size for size, _ in found)
-    found.clear()
-    jax.vjp(lambda params: cast(Output, run(params)).recon, params)
-    forward = sum(size for size, _ in found)
+        def run(params: Any, method: str | None = None) -> Any:
+            with nn.intercept_methods(count):
+                return model.apply({"params": params, **others}, x, method=method)
+
+        run(params, "encode")
+        latent.extend(found)
+        found.clear()
+        jax.vjp(lambda params: cast(Output, run(params)).recon, params)
+
+    def shapes() -> None:
+        trace(init_variables(model, jax.random.key(0), shape), jnp.zeros((1, *shape)))
+
+    jax.eval_shape(shapes)  # nothing is computed or compiled
+    encode, forward = (sum(size for size, _ in layers) for layers in (latent, found))
     inputs = sum(size for size, has_gradient in found if has_gradient)
     return Operations(encode, forward, 2 * forward + inputs)

@@ -8,10 +8,10 @@ from typing import Any
 
 import flax.linen as nn
 
-from msae_jax import checkpoint
 from msae_jax.ensemble import Ensemble
 from msae_jax.experiments.study import Setup
 from msae_jax.files import replacing
+from msae_jax.items import digest
 
 
 def cached(setup: Setup, name: str, compute: Callable[[], Any], of: str = "") -> Any:
@@ -54,6 +54,6 @@ def per_seed(
                 return measure(done.model, done.variables(i), seed)
 
             path = f"{name}/measured/seed-{member.seed}"
-            of = f"{checkpoint.digest(done.variables(i))} {settings}".strip()
+            of = f"{digest(done.variables(i))} {settings}".strip()
             found[member.seed] = cached(setup, path, compute, of)
     return found

@@ -23,13 +23,14 @@ import flax.linen as nn
 import jax
 import numpy as np
 
-from msae_jax import analysis, checkpoint, data, figures
+from msae_jax import analysis, data, figures
 from msae_jax.claims import Claim
 from msae_jax.config import ModelConfig, TrainConfig
 from msae_jax.ensemble import Ensemble
 from msae_jax.experiments.cache import cached, per_seed
 from msae_jax.experiments.study import Setup, final_claim
 from msae_jax.inference import per_sample, reconstruct
+from msae_jax.items import digest
 from msae_jax.recipes import recipe
 
 SHAPE = ModelConfig("stacked", {"hidden": [400], "latent_dim": 20})
@@ -181,7 +182,7 @@ def _draw_pictures(setup: Setup, trained: dict[str, Ensemble], dataset: data.Dat
         def project(z: np.ndarray = z) -> list:
             return analysis.project(z[kept], "tsne").points.tolist()
 
-        of = checkpoint.digest(variables)
+        of = digest(variables)
         tsne[name] = np.array(cached(setup, f"{name}/measured/tsne", project, of))
         shown[name] = reconstruct(model, variables, x_test[:10])
         terms = per_sample(model, variables, x_test[:10], done.config.objective)

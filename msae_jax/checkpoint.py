@@ -11,20 +11,18 @@ member axis, and `meta` lists the members.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
-import numpy as np
 import orbax.checkpoint as ocp
 
-from msae_jax import config, distributed, environment
+from msae_jax import config, distributed, environment, storage
 from msae_jax.config import TrainConfig
 from msae_jax.errors import CheckpointError, InputError
+from msae_jax.items import Items, from_items, split, to_items
 from msae_jax.train import TrainState
 
 _FOLDER = "checkpoints"
@@ -53,137 +51,51 @@ class Checkpoint(NamedTuple):
     at_once: int | None = None
 
 
-def digest(tree: Any) -> str:
-    """Returns the SHA-256 of a tree of arrays: paths, dtypes, shapes and bytes."""
-    sha = hashlib.sha256()
-    for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
-        array = np.asarray(leaf)
-        name = jax.tree_util.keystr(path, simple=True, separator="/")
-        sha.update(f"{name}:{array.dtype}:{array.shape};".encode())
-        sha.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
-    return sha.hexdigest()
-
-
-def _digest_json(value: Any) -> str:
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
-
-
-class Items(NamedTuple):
-    """The arrays of a training state as they are saved: NumPy, with PRNG keys as their data."""
-
-    weights: dict[str, Any]
-    training: dict[str, Any]
-
-
-def _split(state: TrainState) -> Items:
-    training = {
-        "step": state.step,
-        "opt_state": state.opt_state,
-        "order_key": jax.random.key_data(state.order_key),
-        "noise_key": jax.random.key_data(state.noise_key),
-    }
-    return Items(_split_weights(state), training)
-
-
-def to_items(state: TrainState, *, delete: bool = False) -> Items:
-    """Copies a state to the host, from every process: its buffers go to the next epoch.
-
-    Args:
-      delete: each array of the state as soon as it is copied, so that not all are held twice.
-    """
-    return distributed.to_host(_split(state), delete=delete)
-
-
-def from_items(items: Items, like: TrainState) -> TrainState:
-    """Returns the state of `items` on the default device; the rest of it is as in `like`."""
-    training = jax.tree.map(jax.numpy.asarray, items.training)
-    weights = {
-        name: jax.tree.map(
-            lambda a, b: jax.numpy.asarray(b, a.dtype), tree, items.weights.get(name, {})
-        )
-        for name, tree in _split_weights(like).items()
-    }
-    return like.replace(
-        step=training["step"],
-        opt_state=training["opt_state"],
-        order_key=jax.random.wrap_key_data(training["order_key"]),
-        noise_key=jax.random.wrap_key_data(training["noise_key"]),
-        **weights,
-    )
-
-
-def _split_weights(state: TrainState) -> dict[str, Any]:
-    return {"params": state.params, "batch_stats": state.batch_stats}
-
-
-def _manager(folder: Path, best_metric: str) -> ocp.CheckpointManager:
-    policies = ocp.checkpoint_managers
-
-    def metric(metrics: Mapping[str, float]) -> float:
-        return metrics[best_metric]
-
-    options = ocp.CheckpointManagerOptions(
-        best_fn=metric,  # makes Orbax keep the metrics beside the checkpoint
-        best_mode="min",
-        preservation_policy=policies.AnyPreservationPolicy(
-            [
-                policies.LatestN(2),  # two: one to fall back on
-                policies.BestN(get_metric_fn=metric, reverse=True, n=1),
-            ]
-        ),
-    )
-    return ocp.CheckpointManager(folder.absolute(), options=options)
-
-
-def _reader(folder: Path) -> ocp.CheckpointManager:
-    return ocp.CheckpointManager(
-        folder.absolute(), options=ocp.CheckpointManagerOptions(create=False)
-    )
-
-
 class Writer:
     """The checkpoints of one run directory, while it trains.
 
     Keeps the two latest and the best by the configuration's `best_metric` (lower is better).
-    Saving is asynchronous; `close` waits for it.
+    `save` is asynchronous, of a copy; `close` waits for it.
     """
 
     def __init__(self, run: Path, settings: TrainConfig, sample_shape: tuple[int, ...]) -> None:
         self._folder = run / _FOLDER
         self._settings = settings
         self._sample_shape = list(sample_shape)
-        self._manager = _manager(self._folder, settings.best_metric)
+        self._manager = storage.manager(self._folder, settings.best_metric)
 
     def save(self, epoch: int, state: TrainState, history: list[dict[str, float]]) -> None:
         """Saves the state after `epoch` epochs; after none, of converted weights, it is kept."""
         score = history[-1][self._settings.best_metric] if history else None
-        self.save_items(epoch, to_items(state), {"history": history}, score)
+        self._save(epoch, to_items(state), {"history": history}, score)
 
     def save_items(
         self, number: int, items: Items, record: Mapping[str, Any], score: float | None
     ) -> None:
-        """Saves arrays with their record as checkpoint `number`.
+        """Saves arrays with their record as checkpoint `number`, and waits for that.
 
         Args:
+          items: NumPy or JAX arrays, of one process or of all; they are not copied.
           record: `history` and, of many, `members`; JSON values.
           score: decides which is best (lower is better); without one it is always kept.
         """
+        self._save(number, items, record, score)
+        self._manager.wait_until_finished()  # the arrays may be donated or written to next
+
+    def _save(
+        self, number: int, items: Items, record: Mapping[str, Any], score: float | None
+    ) -> None:
         metric = self._settings.best_metric
         content = {
             "config": config.to_dict(self._settings),
             "sample_shape": self._sample_shape,
             "score": score,
             "versions": environment.versions(),
-            "digests": {name: digest(tree) for name, tree in items._asdict().items()},
             **record,
         }
         saved = self._manager.save(
             number,
-            args=ocp.args.Composite(
-                weights=ocp.args.StandardSave(items.weights),
-                training=ocp.args.StandardSave(items.training),
-                meta=ocp.args.JsonSave({"content": content, "sha256": _digest_json(content)}),
-            ),
+            args=storage.save_args(items, content),
             metrics=None if score is None else {metric: score},
         )
         if not saved:
@@ -241,49 +153,15 @@ class Writer:
         self._manager.close()
 
 
-def _restore(
-    manager: ocp.CheckpointManager, folder: Path, epoch: int, **items: Any
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Restores items and the metadata, and verifies their digests."""
-    where = folder / str(epoch)
-    try:
-        restored = manager.restore(
-            epoch, args=ocp.args.Composite(meta=ocp.args.JsonRestore(), **items)
-        )
-        meta = restored["meta"]
-        content, expected = meta["content"], meta["sha256"]
-    except Exception as error:  # Orbax and TensorStore raise bare Exceptions on damaged files
-        reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else repr(error)
-        raise CheckpointError(f"checkpoint {where} cannot be read: {reason}") from error
-    found = {"metadata": (_digest_json(content), expected)}
-    for name in items:
-        found[name] = (digest(restored[name]), content["digests"][name])
-    for name, (got, want) in found.items():
-        if got != want:
-            raise CheckpointError(
-                f"checkpoint {where} is damaged: SHA-256 of its {name} is {got[:12]}..., "
-                f"recorded was {want[:12]}...; use another checkpoint of the run."
-            )
-    return dict(restored.items()), content
-
-
 def _restore_items(
     manager: ocp.CheckpointManager,
     folder: Path,
     number: int,
     like: Callable[[Mapping[str, Any]], TrainState],
 ) -> tuple[Items, Checkpoint]:
-    _, content = _restore(manager, folder, number)
-    abstract = jax.tree.map(
-        lambda a: np.zeros(a.shape, a.dtype), jax.eval_shape(_split, like(content)).training
-    )
-    restored, content = _restore(
-        manager,
-        folder,
-        number,
-        weights=ocp.args.StandardRestore(),  # in the precision they were saved in
-        training=ocp.args.StandardRestore(abstract),
-    )
+    _, content = storage.restore(manager, folder, number)
+    structure = jax.eval_shape(split, like(content)).training
+    restored, content = storage.restore(manager, folder, number, weights=None, training=structure)
     items = Items(restored["weights"], restored["training"])
     return items, _checkpoint(number, restored["weights"], content)
 
@@ -368,10 +246,10 @@ def load_all(path: str | Path, *, best: bool = False) -> Checkpoint:
         raise InputError(f"no such file or directory: {path}.")
     if path.name.isdigit() and path.parent.name == _FOLDER:
         folder, epoch = path.parent, int(path.name)
-        manager = _reader(folder)
+        manager = storage.reader(folder)
     elif is_run(path):
         folder, epoch = path / _FOLDER, None
-        manager = _reader(folder)
+        manager = storage.reader(folder)
     else:
         raise InputError(
             f"{path} is neither a run directory (it has no {_FOLDER}/) nor one of its checkpoints."
@@ -383,7 +261,7 @@ def load_all(path: str | Path, *, best: bool = False) -> Checkpoint:
                 raise CheckpointError(f"{folder} holds no finished checkpoint.")
             epoch = max(steps)
         if best:
-            found = {e: _restore(manager, folder, e)[1] for e in manager.all_steps()}
+            found = {e: storage.restore(manager, folder, e)[1] for e in manager.all_steps()}
             newest = len(found[epoch].get("members", ()))  # fewer members are another mean
             scored = {
                 e: content["score"]
@@ -391,7 +269,7 @@ def load_all(path: str | Path, *, best: bool = False) -> Checkpoint:
                 if content["score"] is not None and len(content.get("members", ())) == newest
             }
             epoch = min(scored, key=lambda e: scored[e], default=epoch)
-        restored, content = _restore(manager, folder, epoch, weights=ocp.args.StandardRestore())
+        restored, content = storage.restore(manager, folder, epoch, weights=None)
         return _checkpoint(epoch, restored["weights"], content)
     finally:
         manager.close()

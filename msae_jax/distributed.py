@@ -9,7 +9,6 @@ import time
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from msae_jax.errors import InputError
@@ -114,6 +113,26 @@ def from_main(value: int) -> int:
     return int(multihost_utils.broadcast_one_to_all(np.int32(value)))
 
 
+def host_parts(array: Any) -> list[np.ndarray]:
+    """Returns NumPy arrays that are `array` when joined along the leading axis.
+
+    They are views of what is in this process's memory, so that no second copy is held: drop them
+    before the array is donated. What lies on other processes is gathered to each.
+    """
+    if not isinstance(array, jax.Array):
+        return [np.asarray(array)]
+    if not array.is_fully_addressable:
+        from jax.experimental import multihost_utils
+
+        return [np.asarray(multihost_utils.process_allgather(array, tiled=True))]
+    shards = array.addressable_shards
+    if any(shard.data.shape[1:] != array.shape[1:] for shard in shards):
+        return [np.asarray(array)]
+    # a shard that several devices hold counts once
+    parts = {shard.index[0].start or 0 if shard.index else 0: shard.data for shard in shards}
+    return [np.asarray(parts[start]) for start in sorted(parts)]
+
+
 def to_host(tree: Any, *, delete: bool = False) -> Any:
     """Copies arrays, wherever their parts are, to NumPy on every process.
 
@@ -122,16 +141,10 @@ def to_host(tree: Any, *, delete: bool = False) -> Any:
     """
 
     def copy(array: Any) -> np.ndarray:
-        if not isinstance(array, jax.Array):
-            return np.array(array, copy=True)
-        if array.is_fully_addressable:
-            # of a copy: an array keeps what NumPy once saw of it, and could not be donated
-            found = np.array(jnp.copy(array), copy=True)
-        else:
-            from jax.experimental import multihost_utils
-
-            found = np.array(multihost_utils.process_allgather(array, tiled=True), copy=True)
-        if delete:
+        parts = host_parts(array)
+        found = np.concatenate(parts) if len(parts) > 1 else np.array(parts[0], copy=True)
+        if delete and isinstance(array, jax.Array):
+            del parts
             array.delete()
         return found
 

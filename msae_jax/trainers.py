@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol
@@ -10,10 +11,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from msae_jax import checkpoint, data, distributed, inference, losses, seeds, train
+from msae_jax import data, distributed, inference, losses, seeds, train
 from msae_jax.at_once import choose_at_once
-from msae_jax.checkpoint import Items
 from msae_jax.config import TrainConfig
+from msae_jax.items import Items, from_items, split
 from msae_jax.seeds import Member
 
 STEPS_AT_ONCE = 250
@@ -46,8 +47,11 @@ class Trainer(Protocol):
     def epoch(self, active: Sequence[bool]) -> list[Outcome | None]:
         """Trains the active members for an epoch and tests them; gives nothing for the others."""
 
-    def items(self, *, last: bool = False) -> Items:
-        """Returns the arrays of all its members; where it is the last call, keeps none."""
+    def items(self) -> Items:
+        """Returns the arrays of its members where they are, for use before the next epoch.
+
+        Rows beyond its members are without meaning.
+        """
 
 
 class Resident:
@@ -64,7 +68,7 @@ class Resident:
         data_devices: int,
         total: int | None = None,
     ) -> None:
-        self._task, self._size, self._members = task, settings.batch_size, len(members)
+        self._task, self._size = task, settings.batch_size
         # by all members of a run, finished ones too: another number of devices has other bits
         self._mesh = mesh = seeds.make_mesh(data_devices, members=total or len(members))
         groups = mesh.shape["seed"]
@@ -79,7 +83,7 @@ class Resident:
                 items = jax.tree.map(lambda a: a[rows], items)
             tuned = seeds.put(seeds.tuned(settings, listed), mesh, "seed")
             placed = seeds.put(items, mesh, "seed")
-            self._states = checkpoint.from_items(placed, seeds.shapes(*like).replace(tuned=tuned))
+            self._states = from_items(placed, seeds.shapes(*like).replace(tuned=tuned))
         self._x = seeds.put(np.asarray(dataset.train.x), mesh)
         x_test = np.asarray(dataset.test.x)
         self._n_test = len(x_test)
@@ -105,7 +109,9 @@ class Resident:
         seconds = (time.perf_counter() - start) / sum(active)
         placed = seeds.put(mask, self._mesh, "seed")
         terms = seeds.evaluate(self._task, self._states, placed, self._batches, spread=self._spread)
-        terms = jax.tree.map(lambda a: a[:, : self._n_test], distributed.to_host(terms))
+        terms = jax.tree.map(
+            lambda a: a[:, : self._n_test], distributed.to_host(terms, delete=True)
+        )
 
         def of(i: int) -> Outcome:
             own_metrics, own_terms = jax.tree.map(lambda a: a[i], (metrics, terms))
@@ -136,14 +142,15 @@ class Resident:
             skip = max(0, begin - (local - count))  # of the last ones, had in the part before
             return jax.tree.map(lambda a: a.reshape(groups, count, *a.shape[1:])[:, skip:], part)
 
-        parts = [own(part, i * count) for i, part in enumerate(distributed.to_host(parts))]
+        parts = [
+            own(part, i * count) for i, part in enumerate(distributed.to_host(parts, delete=True))
+        ]
         return jax.tree.map(
             lambda *a: np.concatenate(a, axis=1).reshape(len(active), *a[0].shape[2:]), *parts
         )
 
-    def items(self, *, last: bool = False) -> Items:
-        items = checkpoint.to_items(self._states, delete=last)
-        return jax.tree.map(lambda a: a[: self._members], items) if self._padding else items
+    def items(self) -> Items:
+        return split(self._states)
 
 
 class Streaming:
@@ -161,34 +168,39 @@ class Streaming:
         self.at_once = 1
         like = task, settings, members, dataset.sample_shape
         if items is None:
-            states = seeds.init_states(*like)
+            self._states = seeds.init_states(*like)
         else:
             tuned = seeds.tuned(settings, members)
-            states = checkpoint.from_items(items, seeds.shapes(*like).replace(tuned=tuned))
-        self._states = [jax.tree.map(lambda a, i=i: a[i], states) for i in range(len(members))]
+            self._states = from_items(items, seeds.shapes(*like).replace(tuned=tuned))
 
     def epoch(self, active: Sequence[bool]) -> list[Outcome | None]:
         return [self._one(i) if is_active else None for i, is_active in enumerate(active)]
 
     def _one(self, i: int) -> Outcome:
-        before = jax.tree.map(jnp.copy, self._states[i])  # the epoch takes its buffers
         start = time.perf_counter()
-        after, metrics = train.train_epoch_streaming(
-            self._task, self._states[i], self._dataset.train.x, batch_size=self._size
+        state, metrics = train.train_epoch_streaming(
+            self._task, self._state(i), self._dataset.train.x, batch_size=self._size
         )
-        leaves = jax.tree.leaves((after.params, after.batch_stats))
+        leaves = jax.tree.leaves((state.params, state.batch_stats))
         finite = all(bool(jnp.isfinite(leaf).all()) for leaf in leaves)
         seconds = time.perf_counter() - start
-        good = finite and train.first_bad_step(metrics) is None
-        self._states[i] = state = after if good else before
+        if finite and train.first_bad_step(metrics) is None:
+            self._states = _replaced(self._states, i, state)
+        else:
+            state = self._state(i)
         key = jax.random.fold_in(state.noise_key, inference.EVALUATION)
         terms = inference.per_sample(
             self._task.model, state.variables, self._dataset.test.x, self._task.objective, key=key
         )
         return Outcome(metrics, finite, terms, seconds)
 
-    def items(self, *, last: bool = False) -> Items:
-        states = jax.tree.map(lambda *leaves: jnp.stack(leaves), *self._states)
-        if last:
-            self._states = []
-        return checkpoint.to_items(states, delete=True)
+    def _state(self, i: int) -> train.TrainState:
+        return jax.tree.map(lambda a: a[i], self._states)
+
+    def items(self) -> Items:
+        return split(self._states)
+
+
+@functools.partial(jax.jit, donate_argnums=0)
+def _replaced(states: train.TrainState, i: int, state: train.TrainState) -> train.TrainState:
+    return jax.tree.map(lambda all_, one: all_.at[i].set(one), states, state)

@@ -16,7 +16,7 @@ import jax
 import numpy as np
 import pytest
 
-from msae_jax import checkpoint
+from msae_jax import checkpoint, items
 from msae_jax.config import ModelConfig, TrainConfig
 from msae_jax.data import Dataset
 from msae_jax.errors import CheckpointError, InputError
@@ -172,16 +172,16 @@ def test_a_checkpoint_tells_where_it_comes_from(finished: Path) -> None:
 def test_a_checkpoint_opens_on_other_device_counts(finished: Path) -> None:
     """Written on one device, opened by a process with four, and its weights used there."""
     code = (
-        "import sys, jax; from msae_jax import checkpoint;"
+        "import sys, jax; from msae_jax import checkpoint, items;"
         "assert len(jax.devices()) == 4;"
-        "print(checkpoint.digest(checkpoint.load(sys.argv[1]).variables))"
+        "print(items.digest(checkpoint.load(sys.argv[1]).variables))"
     )
     env = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=4"}
     got = subprocess.run(
         [sys.executable, "-c", code, str(finished)], env=env, capture_output=True, text=True
     )
     assert got.returncode == 0, got.stderr
-    assert got.stdout.strip() == checkpoint.digest(checkpoint.load(finished).variables)
+    assert got.stdout.strip() == items.digest(checkpoint.load(finished).variables)
 
 
 @pytest.mark.parametrize("name", ["missing", "empty", "notes.txt"])
@@ -200,5 +200,5 @@ def test_digests_see_names_shapes_types_and_values() -> None:
         {"a": np.zeros((2, 3), np.int32)},
         {"a": np.full((2, 3), 1e-45, np.float32)},
     ]
-    found = {checkpoint.digest(tree) for tree in [base, *others]}
+    found = {items.digest(tree) for tree in [base, *others]}
     assert len(found) == 5

@@ -16,11 +16,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from msae_jax import checkpoint, seeds, train, trainers
+from msae_jax import seeds, train, trainers
 from msae_jax.config import ModelConfig, Objective, OptimizerConfig, TrainConfig
 from msae_jax.data import Dataset
 from msae_jax.errors import InputError
 from msae_jax.inference import per_sample
+from msae_jax.items import from_items, to_items
 from msae_jax.seeds import Member, Spread
 from msae_jax.trainers import Outcome, Resident
 
@@ -47,9 +48,9 @@ def train_many(
 ) -> tuple[train.TrainState, train.Metrics, Any]:
     task = seeds.make_task(settings, dataset, members)
     states = seeds.init_states(task, settings, members, dataset.sample_shape)
-    items = seeds.put(checkpoint.to_items(states), spread.mesh, "seed")
+    items = seeds.put(to_items(states), spread.mesh, "seed")
     tuned = seeds.put(jax.tree.map(np.asarray, states.tuned), spread.mesh, "seed")
-    states = checkpoint.from_items(items, states.replace(tuned=tuned))
+    states = from_items(items, states.replace(tuned=tuned))
     mask = seeds.put(np.array(active or [True] * len(members)), spread.mesh, "seed")
     x = seeds.put(dataset.train.x, spread.mesh)
     for _ in range(epochs):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from msae_jax import checkpoint, data, environment, inference, models
+from msae_jax import data, environment, inference, models
 from msae_jax.config import ModelConfig
 from msae_jax.data.dataset import take
 from msae_jax.errors import InputError
@@ -19,6 +19,7 @@ from msae_jax.interop import mapping, tensor_files
 from msae_jax.interop.certificate import Certificate, Check, compare
 from msae_jax.interop.convert import load_torch, state_dict
 from msae_jax.interop.trace import Problem, latent_noise, trace
+from msae_jax.items import digest
 from msae_jax.weights import Weights, load_weights
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ STEPS = 10
 BATCH = 8  # small: the difference between biased and unbiased variance is 1/n
 CANDIDATES = 16
 
-# SHA-256 of a published state dict (`checkpoint.digest`) -> data set and test MSE, each of them in
+# SHA-256 of a published state dict (`items.digest`) -> data set and test MSE, each of them in
 # the published project's own results file.
 RECORDED = {
     "048405baeaf1377fe60d66ade2764b39a80638b8639408d40c180ef4ac847ee6":  # msae.pth
@@ -109,7 +110,7 @@ def _verify(
         "parameter count": _count(count, weights),
         "round trip": _round_trip(stored, tensors),
     }
-    figure = RECORDED.get(checkpoint.digest(tensors))
+    figure = RECORDED.get(digest(tensors))
     if figure is not None:
         facts["recorded figure"] = _recorded(weights, *figure)
     if importlib.util.find_spec("torch") is None:

@@ -2,8 +2,8 @@
 
     python benchmarks/published_seed.py superres --seed 42    about two minutes on two CPU cores
 
-Needs the `torch` extra. `torch.manual_seed`, the model, Adam, and a DataLoader that shuffles, as the
-published notebook has them; on a GPU, or with another release of PyTorch, the numbers are others.
+Needs the `torch` extra. `torch.manual_seed`, the model, Adam, and a DataLoader that shuffles, as in
+the published notebook; on a GPU, or with another release of PyTorch, the numbers are others.
 """
 
 from __future__ import annotations

@@ -59,8 +59,8 @@ class Result:
     Attributes:
       task: `train`, `evaluate`, `embed` or `reconstruct`.
       samples, batch_size: of an epoch or a pass.
-      seconds: by side, of each timed one: `ours`, and PyTorch, `plain`, `tuned` and `compiled` in
-        training, `eager` elsewhere.
+      seconds: by side, of each timed one: `ours`, and PyTorch, `plain`, `tuned`, `compiled` and, on CUDA,
+        `graphs` in training, `eager` elsewhere.
       apart: by side, how far what it computes is from ours, relative to ours.
       tolerance: what `apart` may be where both compute the same.
       failed: by side, why it could not run.
@@ -157,13 +157,15 @@ def bench(
         sides["tuned"] = torch_loops.Tuned(settings, task, state, x)
         if compiled:
             sides["compiled"] = torch_loops.Tuned(settings, task, state, x, compiled=True)
+        if torch_loops.DEVICE == "cuda":
+            sides["graphs"] = torch_loops.Graphs(settings, task, state, x)
     order = np.random.default_rng(settings.seed).permutation(len(x))
     losses, failed = {}, {}
     for name, side in list(sides.items()):
         try:
             losses[name] = side.epoch(order)
         except Exception as error:  # torch.compile: no compiler, or an operation it cannot lower
-            if name != "compiled":
+            if name not in ("compiled", "graphs"):
                 raise
             failed[name] = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
             del sides[name]

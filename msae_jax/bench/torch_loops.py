@@ -59,15 +59,9 @@ class _Loop:
         """Trains an epoch; yields the batch, the result and the detached loss of each step."""
         self.module.train()
         for batch in self._batches(order):
-            noise = None
-            if self._noise_dim is not None:
-                noise = torch.randn(len(batch), self._noise_dim, device=DEVICE)
             self._optimizer.zero_grad(set_to_none=True)
-            result = self._call(batch, noise)
-            loss = torch_trace.objective(self._settings.objective, result, batch)
-            loss.backward()
-            self._optimizer.step()
-            yield batch, result, loss.detach()
+            result, loss = self._step(batch)
+            yield batch, result, loss
 
     def epoch(self, order: np.ndarray | None = None) -> float:
         """Trains an epoch, in this order or shuffled; returns the mean loss of its batches."""
@@ -75,6 +69,17 @@ class _Loop:
         for _, _, loss in self.steps(order):
             total, steps = total + loss, steps + 1
         return float(total) / steps
+
+    def _step(self, batch: torch.Tensor) -> tuple[torch_models.Result, torch.Tensor]:
+        """Trains a batch, where there are no gradients yet; returns the result and its loss."""
+        noise = None
+        if self._noise_dim is not None:
+            noise = torch.randn(len(batch), self._noise_dim, device=DEVICE)
+        result = self._call(batch, noise)
+        loss = torch_trace.objective(self._settings.objective, result, batch)
+        loss.backward()
+        self._optimizer.step()
+        return result, loss.detach()
 
 
 class Plain(_Loop):
@@ -121,6 +126,58 @@ class Tuned(_Loop):
 
     def _batches(self, order: np.ndarray | None) -> Iterator[torch.Tensor]:
         return (self._samples[part] for part in self._order(order))
+
+
+class Graphs(Tuned):
+    """Whole steps, from the choice of samples to Adam, each one launch of a CUDA graph.
+
+    A graph for full batches, and one for the short batch that ends an epoch.
+    """
+
+    def __init__(
+        self, settings: TrainConfig, task: train.Task, state: train.TrainState, x: np.ndarray
+    ) -> None:
+        super().__init__(settings, task, state, x)
+        rate = settings.optimizer.learning_rate
+        parameters = self.module.parameters()
+        self._optimizer = torch.optim.Adam(parameters, lr=rate, fused=True, capturable=True)
+        self._total = torch.zeros((), device=DEVICE)
+        self._graphs: dict[int, tuple[torch.Tensor, torch.cuda.CUDAGraph]] = {}
+
+    def epoch(self, order: np.ndarray | None = None) -> float:
+        parts = self._order(order)
+        if not self._graphs:
+            self._capture({len(part) for part in parts})
+        self._total.zero_()
+        for part in parts:
+            indices, graph = self._graphs[len(part)]
+            indices.copy_(part)
+            graph.replay()
+        return float(self._total) / len(parts)
+
+    def _capture(self, sizes: set[int]) -> None:
+        """Makes the graphs of these batch sizes; the weights stay as they were."""
+        start = {key: value.clone() for key, value in self.module.state_dict().items()}
+        for size in sizes:
+            indices = torch.arange(size, device=DEVICE)
+            stream = torch.cuda.Stream()
+            stream.wait_stream(torch.cuda.current_stream())
+            with torch.cuda.stream(stream):
+                for _ in range(3):  # lets cuBLAS, cuDNN and Adam allocate what they keep
+                    self._optimizer.zero_grad(set_to_none=True)
+                    self._step(self._samples[indices])
+            torch.cuda.current_stream().wait_stream(stream)
+            self._optimizer.zero_grad(set_to_none=True)  # a replay writes gradients, adds to none
+            graph = torch.cuda.CUDAGraph()
+            with torch.cuda.graph(graph):
+                self._total.add_(self._step(self._samples[indices])[1])
+            self._graphs[size] = indices, graph
+        with torch.no_grad():  # in place: the graphs know where the weights and moments lie
+            for key, value in self.module.state_dict().items():
+                value.copy_(start[key])
+            for moments in self._optimizer.state.values():
+                for value in moments.values():
+                    value.zero_()
 
 
 class Eager:

@@ -16,8 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
 
 from msae_jax.errors import InputError
 from msae_jax.files import replacing
@@ -92,6 +90,8 @@ def read_safetensors(path: str | Path) -> dict[str, np.ndarray]:
 @contextlib.contextmanager
 def _opened(path: Path) -> Iterator[Any]:
     """Yields the open file; whatever goes wrong with it is an InputError."""
+    from safetensors import safe_open
+
     if not path.is_file():
         raise InputError(f"{path} does not exist or is not a file.")
     try:
@@ -122,6 +122,9 @@ def write_safetensors(
         InputError: the file exists and `overwrite` is False, it cannot be written, there is nothing
             to write, or a key or dtype is one that the format cannot hold.
     """
+    from safetensors import SafetensorError
+    from safetensors.numpy import save_file
+
     arrays = own_arrays(tensors, _SAFETENSORS_DTYPES)  # it saves strided arrays wrong, silently
     if "__metadata__" in arrays:
         raise InputError("__metadata__ cannot name a tensor in a safetensors file.")

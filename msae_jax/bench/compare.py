@@ -59,8 +59,8 @@ class Result:
     Attributes:
       task: `train`, `evaluate`, `embed` or `reconstruct`.
       samples, batch_size: of an epoch or a pass.
-      seconds: by side, of each timed one: `ours`, and PyTorch, `plain`, `tuned`, `compiled` and, on CUDA,
-        `graphs` in training, `eager` elsewhere.
+      seconds: by side, of each timed one: `ours`, and PyTorch: in training `plain`, `tuned`,
+        `compiled` and, on CUDA, `graphs`; elsewhere `eager`.
       apart: by side, how far what it computes is from ours, relative to ours.
       tolerance: what `apart` may be where both compute the same.
       failed: by side, why it could not run.

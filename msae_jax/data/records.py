@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 import tensorflow_datasets as tfds
@@ -56,14 +58,24 @@ class Records:
         labelled = labelled and np.issubdtype(self._features["label"].np_dtype, np.integer)
         y = np.empty(len(self), np.int32) if labelled else None
         x = None if streaming else np.empty(self.shape, self.dtype)
-        for start in range(0, len(self), CHUNK) if labelled or not streaming else ():
-            indices = range(start, min(start + CHUNK, len(self)))
-            for index, record in zip(indices, self._read(indices), strict=True):
-                if x is not None:
-                    x[index] = self._image(record, index, self.shape[1:])
-                if y is not None:
-                    y[index] = self._example(record)["label"].int64_list.value[0]
+        for index, record in self._all() if labelled or not streaming else ():
+            example = self._example(record)
+            if x is not None:
+                x[index] = self._image(record, index, self.shape[1:], example)
+            if y is not None:
+                y[index] = example["label"].int64_list.value[0]
         return Split(self if x is None else x, y)
+
+    def _all(self) -> Iterator[tuple[int, bytes]]:
+        """Yields every record with its index; a chunk is read while the one before is used."""
+        chunks = [range(n, min(n + CHUNK, len(self))) for n in range(0, len(self), CHUNK)]
+        with ThreadPoolExecutor(1) as pool:
+            reading = None
+            for chunk in [*chunks, None]:
+                ahead = None if chunk is None else (chunk, pool.submit(self._read, chunk))
+                if reading is not None:
+                    yield from zip(reading[0], reading[1].result(), strict=True)
+                reading = ahead
 
     def _read(self, indices: Sequence[int] | np.ndarray) -> list[bytes]:
         keys = [int(index) for index in indices]
@@ -73,9 +85,11 @@ class Records:
         with _readable(self._where):
             return self._records.__getitems__(keys)
 
-    def _image(self, record: bytes, index: int, shape: tuple[int, ...] | None) -> np.ndarray:
-        """Decodes one record; TFDS's own decoding of all features takes twice as long."""
-        value = self._example(record)["image"]
+    def _image(
+        self, record: bytes, index: int, shape: tuple[int, ...] | None, example: Any = None
+    ) -> np.ndarray:
+        """Decodes one record, parsed as `example`; TFDS's own decoding takes twice as long."""
+        value = (example or self._example(record))["image"]
         try:
             if value.HasField("bytes_list"):
                 image = self._features["image"].decode_example_np(value.bytes_list.value[0])

@@ -1,0 +1,405 @@
+"""How the time of an epoch grows with the work, one axis at a time; and where it is not linear.
+
+    python benchmarks/scale.py            about four minutes on two CPU cores
+    python benchmarks/scale.py --quick    a look in about a minute: short axes, two repeats
+
+Axes: samples, batch size (of a fixed number of steps), latent size, seeds on one device, and host
+devices that share sixteen seeds, each number of them in a process of its own. Writes
+benchmarks/results/scale.json and figures/scale/scale.png and .svg.
+
+The median of the repeats is taken, after an epoch that is not counted. Beside the slope in log-log
+stands the fit  t = fixed + unit * size  in relative least squares: fixed / unit is the size at
+which half of the time is work that does not grow.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import matplotlib
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import NullLocator
+
+MODELS = ("baseline", "msae-mlp")
+STEPS = 50  # of an epoch, where samples are not the axis
+SHARED = 16  # seeds, that devices share
+TOLERANCE = 0.2  # of a local slope: a quarter more or less time at four times the size is 0.2
+
+
+@dataclass(frozen=True)
+class Axis:
+    """What grows, and by how much.
+
+    Attributes:
+      label: of the figure's axis, with the unit. per: what a unit is, in words.
+      ideal: the slope of linear growth; -1 where the same work is shared by more.
+      fixed: what the part of the time is that does not grow.
+    """
+
+    name: str
+    label: str
+    per: str
+    sizes: Sequence[int]
+    quick: Sequence[int]
+    fixed: str = ""
+    ideal: float = 1.0
+
+
+AXES = (
+    Axis(
+        "samples",
+        "samples in an epoch",
+        "sample",
+        [256, 1024, 4096, 16384, 65536],
+        [256, 1024, 4096],
+        "what an epoch costs beside its samples: the call of its program and the copy of its state",
+    ),
+    Axis(
+        "batch",
+        f"batch size (samples), {STEPS} steps",
+        "sample of a batch",
+        [4, 16, 64, 256, 1024, 2048],
+        [4, 32, 256],
+        "what a step costs beside its samples: Adam's pass over all parameters, and the beginning "
+        "of some hundred operations",
+    ),
+    Axis(
+        "latent",
+        f"latent size (values), {STEPS} steps",
+        "latent value",
+        [8, 32, 128, 512, 2048, 8192],
+        [8, 128, 1024],
+        "the layers that do not touch the latent",
+    ),
+    Axis(
+        "seeds",
+        f"seeds on one device, {STEPS} steps",
+        "seed",
+        [1, 4, 16, 32],
+        [1, 4],
+        "what a round costs beside its seeds",
+    ),
+    Axis("devices", f"host devices, {SHARED} seeds", "device", [1, 2, 4], [1, 2], ideal=-1.0),
+)
+
+
+class Growth(NamedTuple):
+    """Seconds as a function of size.
+
+    Attributes:
+      slope: d log t / d log size, least squares over all sizes.
+      local: the same between neighbouring sizes.
+      linear: the sizes, first and last, of the longest run whose local slopes are all within
+        `TOLERANCE` of the ideal one; None where there is none.
+      fixed, unit: seconds of t = fixed + unit * size.
+    """
+
+    slope: float
+    local: list[float]
+    linear: tuple[int, int] | None
+    fixed: float
+    unit: float
+
+    @property
+    def half(self) -> float:
+        """The size at which the fixed part takes half of the time."""
+        return self.fixed / self.unit if self.unit else float("inf")
+
+
+def growth(sizes: Sequence[int], seconds: Sequence[float], ideal: float = 1.0) -> Growth:
+    """Fits what was measured at two or more sizes, in increasing order."""
+    x, y = np.log(sizes), np.log(seconds)
+    slope = float(np.polyfit(x, y, 1)[0])
+    local = (np.diff(y) / np.diff(x)).tolist()
+    run = longest_run([abs(found - ideal) <= TOLERANCE for found in local])
+    linear = None if run is None else (sizes[run[0]], sizes[run[1]])
+    return Growth(slope, local, linear, *fixed_and_unit(sizes, seconds))
+
+
+def longest_run(good: Sequence[bool]) -> tuple[int, int] | None:
+    """Returns the ends, as points, of the longest run of good intervals; the last of equal ones."""
+    best, start = None, 0
+    for i, is_good in enumerate(good):
+        if not is_good:
+            start = i + 1
+        elif best is None or i + 1 - start >= best[1] - best[0]:
+            best = (start, i + 1)
+    return best
+
+
+def fixed_and_unit(sizes: Sequence[int], seconds: Sequence[float]) -> tuple[float, float]:
+    """Returns a, b >= 0 that minimise sum_i ((a + b size_i) / seconds_i - 1)^2."""
+    from scipy.optimize import nnls
+
+    t, n = np.asarray(seconds, np.float64), np.asarray(sizes, np.float64)
+    scale = n.max()
+    (a, b), _ = nnls(np.stack([1 / t, n / scale / t], axis=1), np.ones(len(t)))
+    return float(a), float(b / scale)
+
+
+def prepare(model: str, axis: str, size: int) -> tuple[Callable[[], float], dict[str, int]]:
+    """Returns what trains an epoch and gives its seconds; its operations, steps, parameters."""
+    import jax
+
+    from msae_jax import train
+    from msae_jax.bench import operations
+    from msae_jax.recipes import recipe
+
+    settings = recipe(model)
+    if axis == "batch":
+        settings = replace(settings, batch_size=size)
+    if axis == "latent":
+        grown = replace(settings.model, options={"latent_dim": size})
+        settings = replace(settings, model=grown)
+    samples = size if axis == "samples" else STEPS * settings.batch_size
+    dataset = samples_of(settings.data, samples)
+    task = train.make_task(settings, dataset)
+    state = train.init_state(task, 0, dataset.sample_shape)
+    counts = {
+        "operations": operations(task.model).training * samples,
+        "steps": -(-samples // settings.batch_size),
+        "parameters": sum(leaf.size for leaf in jax.tree.leaves(state.params)),
+    }
+    if axis in ("seeds", "devices"):
+        seeds = size if axis == "seeds" else SHARED
+        counts |= {name: counts[name] * seeds for name in ("operations", "steps")}
+        return round_of_seeds(task, settings, dataset, seeds), counts
+    x = jax.device_put(dataset.train.x)
+
+    def once() -> float:
+        nonlocal state
+        start = time.perf_counter()
+        state, _ = train.train_epoch(task, state, x, batch_size=settings.batch_size)
+        jax.block_until_ready(state)
+        return time.perf_counter() - start
+
+    return once, counts
+
+
+def measure(model: str, axis: str, sizes: Sequence[int], repeats: int) -> list[dict[str, Any]]:
+    """Times epochs of every size in turn, so that other work on the machine slows all alike."""
+    prepared = [prepare(model, axis, size) for size in sizes]
+    points: list[dict[str, Any]] = [
+        {"size": size, **counts, "seconds": [], "cores": []}
+        for size, (_, counts) in zip(sizes, prepared, strict=True)
+    ]
+    for once, _ in prepared:
+        once()  # compiles
+    for _ in range(repeats):
+        for point, (once, _) in zip(points, prepared, strict=True):
+            wall, processor = time.perf_counter(), time.process_time()
+            point["seconds"].append(once())
+            wall, processor = time.perf_counter() - wall, time.process_time() - processor
+            point["cores"].append(processor / wall)
+    return points
+
+
+@functools.cache
+def loaded(name: str) -> Any:
+    from msae_jax import data
+
+    return data.load(name)
+
+
+def samples_of(name: str, count: int) -> Any:
+    """Returns a data set of so many training samples: its own, over and over where it has less."""
+    from msae_jax import data
+
+    dataset = loaded(name)
+    x = np.asarray(dataset.train.x)
+    chosen = data.Split(x[np.arange(count) % len(x)])
+    return data.Dataset(name, chosen, data.Split(np.asarray(dataset.test.x)[:64]))
+
+
+def round_of_seeds(task: Any, settings: Any, dataset: Any, seeds: int) -> Callable[[], float]:
+    """Returns what trains all seeds for an epoch and gives the seconds of that, tests left out."""
+    from msae_jax.ensemble import as_members
+    from msae_jax.trainers import Resident
+
+    members = as_members(settings, seeds)
+    trainer = Resident(task, settings, members, None, dataset, None, 1)
+
+    def once() -> float:
+        outcomes = trainer.epoch([True] * seeds)
+        assert outcomes[0] is not None
+        return outcomes[0].seconds * seeds
+
+    return once
+
+
+def on_devices(model: str, sizes: Sequence[int], repeats: int) -> list[dict[str, Any]]:
+    """`measure` where the CPU appears as so many devices: each in a process of its own, twice."""
+    points: dict[int, dict[str, Any]] = {}
+    command = [sys.executable, __file__, "--here", model, "--repeats", str(-(-repeats // 2))]
+    for devices in [*sizes, *sizes]:
+        count = f"--xla_force_host_platform_device_count={devices}"
+        flags = {"XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} {count}".strip()}
+        done = subprocess.run(
+            command, check=True, stdout=subprocess.PIPE, text=True, env=os.environ | flags
+        )
+        [point] = json.loads(done.stdout.splitlines()[-1])
+        known = points.setdefault(devices, point | {"size": devices, "seconds": [], "cores": []})
+        known["seconds"] += point["seconds"]
+        known["cores"] += point["cores"]
+    return list(points.values())
+
+
+def sentence(axis: Axis, model: str, found: Growth, points: Sequence[dict[str, Any]]) -> str:
+    """Says how time grows along an axis, where it is not linear, and why."""
+    sizes = [point["size"] for point in points]
+    if found.linear == (sizes[0], sizes[-1]):
+        where = f"linear from {sizes[0]:,} to {sizes[-1]:,}"
+    elif found.linear is None:
+        where = f"not linear between any two of {sizes[0]:,} to {sizes[-1]:,}"
+    else:
+        where = "linear from {:,} to {:,} only".format(*found.linear)
+    text = f"{axis.name}, {model}: slope {found.slope:.2f}, {where}."
+    if axis.name == "devices":
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+        busy = ", ".join(f"{p['size']} keep {statistics.median(p['cores']):.1f}" for p in points)
+        return f"{text} Cores: {cores}; devices: {busy} of them busy."
+    text += f" {found.unit:.3g} s per {axis.per}"
+    if found.half > sizes[0]:
+        text += f"; {found.fixed:.3g} s are fixed, half of the time at {found.half:,.0f}"
+        text += f": {axis.fixed}"
+    if axis.name == "latent":
+        fixed, unit = fixed_and_unit(sizes, [point["operations"] for point in points])
+        text += f" (of the operations, half at {fixed / unit:,.0f})"
+    rates = [p["operations"] / min(p["seconds"]) / 1e9 for p in points]
+    best = int(np.argmax(rates))
+    text += (
+        f". {rates[0]:.3g} GFLOP/s at {sizes[0]:,}, at most {rates[best]:.3g} at {sizes[best]:,}"
+    )
+    if rates[-1] < 0.85 * rates[best]:
+        text += f", {rates[-1]:.3g} at {sizes[-1]:,}"
+    return f"{text}. {adam(points[-1])}"
+
+
+def adam(point: dict[str, Any]) -> str:
+    """Says how much of the time Adam's pass over the memory takes, by the bandwidth measured."""
+    from msae_jax.bench import peaks
+
+    moved = 4 * 7 * point["parameters"] * point["steps"]  # reads g, p, m, v; writes p, m, v
+    seconds = moved / 1e9 / peaks().bandwidth
+    share = seconds / min(point["seconds"])
+    at = f"At {point['size']:,}"
+    return f"{at} Adam moves {moved / 1e6:,.0f} MB: {share:.0%} of the time, from memory."
+
+
+def draw(results: Sequence[dict[str, Any]]) -> Figure:
+    """Draws seconds against size, a panel an axis, with the line of linear growth."""
+    from msae_jax.figures.style import GREY, STYLE, colour, label
+
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(11.5, 7.2), layout="constrained")
+        grid = figure.subplots(2, 3).ravel()
+        for axes, axis in zip(grid, AXES, strict=False):
+            text = []
+            for marker, result in zip(
+                "os", [r for r in results if r["axis"] == axis.name], strict=False
+            ):
+                name, points = result["model"], result["points"]
+                sizes = np.array([point["size"] for point in points])
+                median = np.array([statistics.median(point["seconds"]) for point in points])
+                spread = [
+                    median - [min(point["seconds"]) for point in points],
+                    [max(point["seconds"]) for point in points] - median,
+                ]
+                axes.errorbar(
+                    sizes,
+                    median,
+                    spread,
+                    color=colour(name),
+                    marker=marker,
+                    capsize=3,
+                    markersize=5,
+                )
+                anchor = 0 if axis.ideal < 0 else -1  # of a line through what has least overhead
+                line = median[anchor] * (sizes / sizes[anchor]) ** axis.ideal
+                axes.plot(sizes, line, "--", color=GREY, linewidth=1, zorder=1)
+                text.append(f"{label(name)}: slope {result['slope']:.2f}")
+            axes.set(xscale="log", yscale="log", xlabel=axis.label, ylabel="seconds an epoch")
+            if axis.name == "devices":
+                axes.set_xticks(sizes, [str(size) for size in sizes])
+                axes.xaxis.set_minor_locator(NullLocator())
+            axes.set_title("\n".join(text), fontsize=9, loc="left")
+        for axes in grid[len(AXES) :]:
+            axes.set_axis_off()
+            for marker, name in zip("os", MODELS, strict=True):
+                axes.plot(
+                    [], [], color=colour(name), marker=marker, markersize=5, label=label(name)
+                )
+            axes.plot([], [], "--", color=GREY, linewidth=1, label="linear: slope 1; devices: -1")
+            axes.legend(
+                loc="center", frameon=False, title="Median of the repeats,\nlowest to highest"
+            )
+    return figure
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    names = [axis.name for axis in AXES]
+    parser.add_argument("--axes", nargs="+", choices=names, default=names)
+    parser.add_argument("--models", nargs="+", choices=MODELS, default=MODELS)
+    parser.add_argument("--repeats", type=int, help="epochs that are timed, of each size [5]")
+    parser.add_argument("--quick", action="store_true", help="short axes, two repeats")
+    parser.add_argument("--out", type=Path, default=Path("benchmarks/results/scale.json"))
+    parser.add_argument("--figure", type=Path, default=Path("figures/scale/scale"))
+    parser.add_argument("--here", metavar="MODEL", help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    repeats = args.repeats or (2 if args.quick else 5)
+    if args.here:
+        import jax
+
+        print(json.dumps(measure(args.here, "devices", [jax.device_count()], repeats)))
+        return
+
+    from msae_jax import compilation_cache, environment, figures
+    from msae_jax.files import replacing
+
+    compilation_cache.enable()
+    results: list[dict[str, Any]] = []
+    for axis in (axis for axis in AXES if axis.name in args.axes):
+        for model in args.models:
+            sizes = axis.quick if args.quick else axis.sizes
+            if axis.name == "devices":
+                points = on_devices(model, sizes, repeats)
+            else:
+                points = measure(model, axis.name, sizes, repeats)
+            for point in points:
+                seconds = statistics.median(point["seconds"])
+                print(f"  {model}: {point['size']:,} {axis.label}: {seconds:.4g} s", flush=True)
+            seconds_of = [statistics.median(point["seconds"]) for point in points]
+            found = growth(sizes, seconds_of, axis.ideal)
+            said = sentence(axis, model, found, points)
+            print(said, flush=True)
+            results.append(
+                {"axis": axis.name, "model": model, "points": points, "says": said}
+                | {**found._asdict(), "half": found.half if np.isfinite(found.half) else None}
+            )
+    content = {
+        "axes": [asdict(axis) for axis in AXES],
+        "results": results,
+        "environment": environment.describe() | {"cores": os.cpu_count()},
+    }
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(args.out, overwrite=True) as temporary:
+        temporary.write_text(json.dumps(content, indent=1) + "\n")
+    figures.save(draw(results), args.figure)
+    print(f"\n{args.out}\n{args.figure}.png")
+
+
+if __name__ == "__main__":
+    main()

@@ -5,7 +5,7 @@
 
 Axes: samples, batch size (of a fixed number of steps), latent size, seeds on one device, and host
 devices that share sixteen seeds, each number of them in a process of its own. Writes
-benchmarks/results/scale.json and figures/scale/scale.png and .svg.
+benchmarks/results/scale.json and benchmarks/results/scale.png and .svg.
 
 The median of the repeats is taken, after an epoch that is not counted. Beside the slope in log-log
 stands the fit  t = fixed + unit * size  in relative least squares: fixed / unit is the size at
@@ -356,7 +356,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, help="epochs that are timed, of each size [5]")
     parser.add_argument("--quick", action="store_true", help="short axes, two repeats")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/scale.json"))
-    parser.add_argument("--figure", type=Path, default=Path("figures/scale/scale"))
+    parser.add_argument("--figure", type=Path, default=Path("benchmarks/results/scale"))
     parser.add_argument("--here", metavar="MODEL", help=argparse.SUPPRESS)
     args = parser.parse_args()
     repeats = args.repeats or (2 if args.quick else 5)

@@ -57,6 +57,8 @@ def main() -> None:
     parser.add_argument("--tuned", action="store_true")
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
+    if args.data_dir is None:
+        parser.error("give --data-dir, or MSAE_DATA_DIR: a folder of MNIST's IDX files")
     torch.manual_seed(0)
     x, x_test = images(args.data_dir, "train"), images(args.data_dir, "t10k")
     model = MultiScale()

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks import commands, gpu, scale
+from benchmarks import commands, gpu
+from msae_jax.bench import growth
 
 
 def test_growth_of_a_fixed_cost_and_a_unit_cost() -> None:
     """t = 3 + 0.01 n: flat at first, linear where n is far above the 300 that cost as much."""
     sizes = [4, 16, 64, 256, 1024, 4096, 16384]
-    found = scale.growth(sizes, [3 + 0.01 * n for n in sizes])
+    found = growth.growth(sizes, [3 + 0.01 * n for n in sizes])
     assert (found.fixed, found.unit) == pytest.approx((3, 0.01))
     assert found.half == pytest.approx(300)
     assert found.local[0] < 0.05
@@ -20,7 +21,7 @@ def test_growth_of_a_fixed_cost_and_a_unit_cost() -> None:
 
 def test_growth_of_a_power_law() -> None:
     sizes = [1, 2, 4, 8]
-    found = scale.growth(sizes, [5 * n**1.5 for n in sizes])
+    found = growth.growth(sizes, [5 * n**1.5 for n in sizes])
     assert found.slope == pytest.approx(1.5)
     assert found.local == pytest.approx([1.5] * 3)
     assert found.linear is None
@@ -28,7 +29,7 @@ def test_growth_of_a_power_law() -> None:
 
 
 def test_shared_work_is_linear_where_it_halves() -> None:
-    found = scale.growth([1, 2, 4], [8.0, 4.2, 4.1], ideal=-1.0)
+    found = growth.growth([1, 2, 4], [8.0, 4.2, 4.1], ideal=-1.0)
     assert found.linear == (1, 2)
     assert found.local == pytest.approx([-0.9296, -0.0348], abs=1e-4)
 
@@ -44,7 +45,7 @@ def test_shared_work_is_linear_where_it_halves() -> None:
     ],
 )
 def test_longest_run(good: list[bool], run: tuple[int, int] | None) -> None:
-    assert scale.longest_run(good) == run
+    assert growth.longest_run(good) == run
 
 
 def test_a_table_of_commands_has_medians_and_ratios() -> None:

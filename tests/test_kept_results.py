@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
+from scipy import stats
 
 from msae_jax import experiments, ledger, models
 from msae_jax.weights import load_weights
@@ -46,3 +47,15 @@ def test_kept_weights_open(name: str) -> None:
     weights = load_weights(ROOT / f"checkpoints/{name}.safetensors")
     assert weights.config.model.name == name
     assert models.parameter_count(weights.model) > 40_000
+
+
+def test_the_twelve_seeds_of_super_resolution_say_what_the_ledger_says() -> None:
+    lines = (ROOT / "benchmarks/results/superres_12_seeds.jsonl").read_text().splitlines()
+    rows = [json.loads(line) for line in lines]
+    first = [row["train_loss"] for row in rows if row["epoch"] == 1]
+    last = [row["test_mse"] for row in rows if row["epoch"] == 5]
+    assert len(first) == len(last) == 12
+    assert round(float(stats.spearmanr(first, last).statistic), 2) == 0.71
+    assert [round(v, 3) for v in (min(first), max(first))] == [0.045, 0.067]
+    assert [round(v, 4) for v in (min(last), max(last))] == [0.0053, 0.0069]
+    assert max(last) < 0.007407  # the published one is above them all

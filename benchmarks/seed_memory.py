@@ -1,9 +1,11 @@
 """How much memory many seeds take: peak resident size, and seconds a seed and epoch.
 
-    python benchmarks/seed_memory.py msae 16 128 [--checkpoint [last|every]]
+    python benchmarks/seed_memory.py msae 16 128 [--checkpoint [last|every]] [--repeats 3]
 
-Each number of seeds trains three epochs in a process of its own, on all host devices. The slope is
-in units of what the state of one more seed holds: parameters and Adam's moments.
+Each number of seeds trains three epochs in processes of their own, on all host devices; of several,
+the median. The slope is in units of what the state of one more seed holds: parameters and Adam's
+moments. Compiling would take 20 to 60 MB more or less from one process to the next: a first one,
+which is not counted, leaves the programs in the cache.
 """
 
 from __future__ import annotations
@@ -19,24 +21,34 @@ from typing import Any
 from memory import in_own_process, peak
 
 
-def measure(model: str, seeds: int, checkpoint: str | None) -> dict[str, float]:
+def measure(model: str, count: int, checkpoint: str | None) -> dict[str, float]:
     """Trains in this process; returns peak and state in bytes, and seconds."""
+    from msae_jax import compilation_cache
+
+    compilation_cache.enable()  # before JAX is imported
+
     from msae_jax import distributed
 
     distributed.use_host_devices()
 
     import jax
 
+    from msae_jax import data, seeds
     from msae_jax.ensemble import as_members, fit_many
+    from msae_jax.items import split
     from msae_jax.recipes import recipe
 
     settings = replace(recipe(model), epochs=3, checkpoint_every=1 if checkpoint == "every" else 3)
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "run" if checkpoint else None
-        done = fit_many(settings, as_members(settings, seeds), out=out)
+        members = as_members(settings, count)
+        done = fit_many(settings, members, out=out)
         highest = peak()
     seconds = [line["seconds"] for history in done.histories for line in history[1:]]
-    state = sum(leaf.nbytes for leaf in jax.tree.leaves(done.items))
+    dataset = data.load(settings.data)
+    task = seeds.make_task(settings, dataset, members)
+    states = jax.eval_shape(split, seeds.shapes(task, settings, members, dataset.sample_shape))
+    state = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(states))
     return {"peak": highest, "state": state, "seconds": statistics.median(seconds)}
 
 
@@ -51,6 +63,7 @@ def main() -> None:
         const="last",
         help="write one at the end, or after every epoch",
     )
+    parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--here", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.here:
@@ -59,7 +72,9 @@ def main() -> None:
     found: list[dict[str, Any]] = []
     for count in args.seeds:
         options = ["--here", *(["--checkpoint", args.checkpoint] if args.checkpoint else [])]
-        found.append(in_own_process(__file__, args.model, str(count), *options))
+        command = [__file__, args.model, str(count), *options]
+        _, *runs = [in_own_process(*command) for _ in range(args.repeats + 1)]
+        found.append({key: statistics.median(run[key] for run in runs) for key in runs[0]})
         size, state, seconds = (found[-1][key] for key in ("peak", "state", "seconds"))
         print(
             f"{count:4} seeds: peak {size / 1e6:.0f} MB, states {state / 1e6:.1f} MB, "

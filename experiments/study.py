@@ -144,6 +144,6 @@ def parameter_claim(
     id: str, statement: str, done: Ensemble, published: float, **more: Any
 ) -> Claim:
     """Returns the claim of a count of trainable parameters."""
-    shapes = jax.tree.map(lambda a: a[0], done.items.weights["params"])
+    shapes = jax.tree.map(lambda a: a[0], done.weights["params"])
     count = sum(leaf.size for leaf in jax.tree.leaves(shapes))
     return Claim(id, statement, published, "parameters", [float(count)], **more)

@@ -121,7 +121,7 @@ def side_of(run: Ensemble | str | Path, metric: str = "test_mse", name: str | No
         settings, model = run.config, run.model
         members = [(m.seed, m.vary, m.learning_rate, m.beta) for m in run.members]
         diverged, histories = run.diverged, run.histories
-        count = sum(a[0].size for a in jax.tree.leaves(run.items.weights["params"]))
+        count = sum(a[0].size for a in jax.tree.leaves(run.weights["params"]))
     else:
         opened = checkpoint.load_all(run)
         if opened.members is None:

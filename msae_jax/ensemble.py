@@ -25,7 +25,6 @@ from msae_jax import (
 )
 from msae_jax.config import METRICS, TrainConfig
 from msae_jax.errors import InputError
-from msae_jax.items import Items
 from msae_jax.member_progress import Progress, named
 from msae_jax.run import History, OnEpoch, Run, check_data
 from msae_jax.run import fit as fit_one
@@ -37,7 +36,7 @@ class Ensemble(NamedTuple):
 
     Attributes:
       config: shared by all members, but for what `members` say.
-      items: the arrays of all members, NumPy, each with a leading member axis.
+      weights: parameters and batch statistics of all members, NumPy, with a leading member axis.
       histories: of each member, one dict an epoch, as in `Run`.
       diverged: by index of the member, what happened; its history ends before that epoch.
       messages: what a resumed run found damaged.
@@ -47,7 +46,7 @@ class Ensemble(NamedTuple):
     config: TrainConfig
     model: nn.Module
     members: list[Member]
-    items: Items
+    weights: dict[str, Any]
     histories: list[History]
     diverged: dict[int, str]
     messages: list[str]
@@ -58,14 +57,14 @@ class Ensemble(NamedTuple):
         rows = [i for i, member in enumerate(self.members) if member.seed in seeds]
         return self._replace(
             members=[self.members[i] for i in rows],
-            items=jax.tree.map(lambda a: a[rows], self.items),
+            weights=jax.tree.map(lambda a: a[rows], self.weights),
             histories=[self.histories[i] for i in rows],
             diverged={k: self.diverged[i] for k, i in enumerate(rows) if i in self.diverged},
         )
 
     def variables(self, index: int) -> dict[str, Any]:
         """Returns the Flax variables of one member."""
-        weights = jax.tree.map(lambda a: a[index], self.items.weights)
+        weights = jax.tree.map(lambda a: a[index], self.weights)
         return {name: tree for name, tree in weights.items() if tree}
 
     def metrics(self, name: str) -> np.ndarray:
@@ -223,7 +222,7 @@ def fit_many(
             if writer is not None and (last or rounds % settings.checkpoint_every == 0):
                 progress.save(writer, rows, trainer.items())
             if last:
-                progress.take(rows, trainer.items(), delete=True)
+                progress.finish(rows, trainer.items())
             for line in lines:
                 log.append(line)
             if on_epoch is not None and lines:
@@ -236,7 +235,7 @@ def fit_many(
         settings,
         progress.task.model,
         list(members),
-        progress.items,
+        progress.items.weights,
         progress.histories,
         progress.diverged,
         messages,

@@ -63,7 +63,7 @@ class Progress:
         else:
             start = seeds.init_states(self.task, self.settings, self.members, self._shape)
             self.items = to_items(start, delete=True)
-            self.take(rows, items)
+            self.items = _replaced(self.items, rows, items)
         self._number, self.versions = saved.epoch, saved.versions
         self._at_once = saved.at_once
         for row, entry, history in zip(rows, entries, saved.history, strict=True):
@@ -75,8 +75,7 @@ class Progress:
     def save(self, writer: checkpoint.Writer, rows: Sequence[int], items: Items) -> None:
         """Saves a checkpoint, where `items` are those of the members at `rows`."""
         if self.items is not None:  # the others are here
-            self.take(rows, items)
-            items = self.items
+            items = self.items = _replaced(self.items, rows, items)
         entries = [
             {**asdict(member), "diverged": self.diverged.get(i)}
             for i, member in enumerate(self.members)
@@ -117,18 +116,18 @@ class Progress:
         self._at_once = trainer.at_once  # the same when resumed: other batches have other bits
         return trainer
 
-    def take(self, rows: Sequence[int], items: Items, *, delete: bool = False) -> None:
-        """Copies the arrays of the members at `rows`.
+    def finish(self, rows: Sequence[int], items: Items) -> None:
+        """Takes the weights of the members at `rows`, the last to be trained, and frees `items`.
 
-        Args:
-          delete: each JAX array of `items` as soon as it is copied.
+        What trained them goes first, so that no more is held than in training.
         """
+        jax.tree.map(lambda a: a.delete(), items.training)
+        weights = distributed.to_host(items.weights, delete=True)
         if self.items is None:
-            found = distributed.to_host(items, delete=delete)
-            self.items = jax.tree.map(lambda a: a[: len(self.members)], found)
-            return
-        for own, new in zip(jax.tree.leaves(self.items), jax.tree.leaves(items), strict=True):
-            own[list(rows)] = distributed.to_host(new, delete=delete)[: len(rows)]
+            weights = jax.tree.map(lambda a: a[: len(self.members)], weights)
+        else:
+            weights = _replaced(self.items.weights, rows, weights)
+        self.items = Items(weights, {})
 
     def lines(self) -> list[dict[str, Any]]:
         """Returns the log so far, a line an epoch of a member."""
@@ -183,6 +182,13 @@ def _trouble(outcome: Outcome, epoch: int) -> str | None:
         what = f"the {'test loss' if outcome.finite else 'parameters'} became non-finite"
     at = steps if bad is None else bad + 1
     return f"{what} at step {(epoch - 1) * steps + at} (epoch {epoch})"
+
+
+def _replaced(own: Any, rows: Sequence[int], new: Any) -> Any:
+    """Writes the arrays of the members at `rows` over those in `own`, which it returns."""
+    for old, array in zip(jax.tree.leaves(own), jax.tree.leaves(new), strict=True):
+        old[list(rows)] = distributed.to_host(array)[: len(rows)]
+    return own
 
 
 def _member(entry: dict[str, Any]) -> Member:

@@ -136,15 +136,13 @@ class Resident:
                 spread=self._spread,
                 count=count,
             )
-            parts.append(found)
+            parts.append(distributed.to_host(found, delete=True))  # waits: not all calls' memory
 
         def own(part: Any, begin: int) -> Any:
             skip = max(0, begin - (local - count))  # of the last ones, had in the part before
             return jax.tree.map(lambda a: a.reshape(groups, count, *a.shape[1:])[:, skip:], part)
 
-        parts = [
-            own(part, i * count) for i, part in enumerate(distributed.to_host(parts, delete=True))
-        ]
+        parts = [own(part, i * count) for i, part in enumerate(parts)]
         return jax.tree.map(
             lambda *a: np.concatenate(a, axis=1).reshape(len(active), *a[0].shape[2:]), *parts
         )

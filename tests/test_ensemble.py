@@ -65,7 +65,7 @@ def test_seeds_are_added_without_repeating_the_old(signals: Dataset, tmp_path: P
     assert [line["seeds"] for line in trained] == [3, 3, 3]
     assert more.histories[:2] == first.histories
     whole = many(SETTINGS, signals, seeds=5)
-    assert_equal_trees(more.items, whole.items)
+    assert_equal_trees(more.weights, whole.weights)
     lines = (tmp_path / "run/metrics.jsonl").read_text().splitlines()
     assert sorted(json.loads(line)["seed"] for line in lines) == sorted([*range(5)] * 3)
 
@@ -76,13 +76,13 @@ def test_more_epochs_go_on_for_all_and_nothing_is_done_twice(
     many(replace(SETTINGS, epochs=2), signals, seeds=2, out=tmp_path / "run")
     many(replace(SETTINGS, epochs=2), signals, seeds=3, out=tmp_path / "run", resume=True)
     done = many(SETTINGS, signals, seeds=3, out=tmp_path / "run", resume=True)
-    assert_equal_trees(done.items, many(SETTINGS, signals, seeds=3).items)
+    assert_equal_trees(done.weights, many(SETTINGS, signals, seeds=3).weights)
     called = []
     again = many(
         SETTINGS, signals, seeds=3, out=tmp_path / "run", resume=True, on_epoch=called.append
     )
     assert not called
-    assert_equal_trees(again.items, done.items)
+    assert_equal_trees(again.weights, done.weights)
 
 
 def test_a_seed_that_diverges_is_frozen_and_reported(signals: Dataset, tmp_path: Path) -> None:
@@ -95,7 +95,7 @@ def test_a_seed_that_diverges_is_frozen_and_reported(signals: Dataset, tmp_path:
     row = done.rows()[1]
     assert row["diverged"] == done.diverged[1]
     assert "test_mse" not in row
-    assert all(np.isfinite(a).all() for a in jax.tree.leaves(done.items))
+    assert all(np.isfinite(a).all() for a in jax.tree.leaves(done.weights))
     again = fit_many(SETTINGS, members, signals, out=tmp_path / "run", resume=True)
     assert again.diverged == done.diverged
 

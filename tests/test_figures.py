@@ -47,4 +47,4 @@ def test_bars_show_mean_interval_seeds_and_published() -> None:
     (interval,) = (s for c in axes.containers if "Errorbar" in type(c).__name__ for s in c[2])
     np.testing.assert_allclose(interval.get_segments()[0][:, 0], [2 - half, 2 + half])
     texts = [text.get_text() for text in axes.texts]
-    assert texts == ["2; 2.5 published", "7"]
+    assert texts == ["2.000; 2.5 published", "7.000"]

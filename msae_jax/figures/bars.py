@@ -63,7 +63,7 @@ def seed_bars(
                 ends.append(mean.high)
             if name in published:
                 axes.vlines(published[name], i - 0.42, i + 0.42, color=BLACK, linestyle="--")
-            text = f"{mean.mean:.4g}"
+            text = f"{mean.mean:#.4g}"
             if name in published:
                 text += f"; {published[name]:.4g} published"
             axes.annotate(

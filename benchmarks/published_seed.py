@@ -31,6 +31,8 @@ from msae_jax.interop import mapping
 from msae_jax.models import find_layout
 from msae_jax.recipes import RECIPES, recipe
 
+MODELS = [name for name in RECIPES if not name.startswith("vae")]  # their noise moves the order
+
 Curve = Iterator[tuple[float, float]]
 
 
@@ -55,9 +57,9 @@ def by_us(settings: TrainConfig, dataset: data.Dataset, seed: int, vary: str, nu
     entries = mapping.table(find_layout(settings.model.name), task.model)
     arrays = {key: value.cpu().numpy() for key, value in weights.items()}
     params = mapping.to_variables(entries, arrays, "the module")["params"]
-    rng = np.random.default_rng(number)
     if number and vary == "rounding":
-        one = np.float32(1)  # plus or minus a unit in its last place, or not
+        rng = np.random.default_rng(number)
+        one = np.float32(1)  # give or take a unit or two in its last place
         params = jax.tree.map(
             lambda a: a * (one + np.float32(6e-8 * rng.normal(size=a.shape))), params
         )
@@ -77,22 +79,28 @@ def by_us(settings: TrainConfig, dataset: data.Dataset, seed: int, vary: str, nu
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("model", choices=list(RECIPES))
+    parser.add_argument("model", choices=MODELS)
     parser.add_argument("--seed", type=int, default=42)
     parser.add_argument("--ours", type=int, metavar="COUNT", help="train in JAX, so many times")
-    parser.add_argument("--vary", choices=("rounding", "order"), default="rounding")
+    parser.add_argument("--vary", choices=("rounding", "order"), help="of ours [rounding]")
     parser.add_argument("--out", type=Path, help="append a line of JSON an epoch")
     args = parser.parse_args()
+    if args.ours is None and args.vary is not None:
+        parser.error("--vary needs --ours COUNT")
+    if args.ours is not None and args.ours < 1:
+        parser.error(f"--ours must be at least 1, got {args.ours}")
+    vary = args.vary or "rounding"
     settings = recipe(args.model)
     dataset = data.load(settings.data)
     for number in range(args.ours or 1):
-        name = f"ours, {args.vary} {number}" if args.ours else f"torch {torch.__version__}"
+        name = f"ours, {vary} {number}" if args.ours else f"torch {torch.__version__}"
         if args.ours:
-            curve = by_us(settings, dataset, args.seed, args.vary, number)
+            curve = by_us(settings, dataset, args.seed, vary, number)
         else:
             curve = by_torch(settings, dataset, args.seed)
         for epoch, (loss, mse) in enumerate(curve, start=1):
-            print(f"{name}, epoch {epoch}: training loss {loss:.6f}, test MSE {mse:.6f} per value")
+            said = f"training loss {loss:.6f}, test MSE {mse:.6f} per value"
+            print(f"{name}, epoch {epoch}: {said}", flush=True)
             if args.out is not None:
                 line: dict[str, Any] = {"run": name, "seed": args.seed, "epoch": epoch}
                 with args.out.open("a") as file:

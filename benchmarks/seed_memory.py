@@ -63,9 +63,11 @@ def main() -> None:
         const="last",
         help="write one at the end, or after every epoch",
     )
-    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--repeats", type=int, default=3, help="processes a number of seeds [3]")
     parser.add_argument("--here", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args()
+    if args.repeats < 1:
+        parser.error(f"--repeats must be at least 1, got {args.repeats}")
     if args.here:
         print(json.dumps(measure(args.model, args.seeds[0], args.checkpoint)))
         return

@@ -30,13 +30,9 @@ def split(state: TrainState) -> Items:
     return Items(_split_weights(state), training)
 
 
-def to_items(state: TrainState, *, delete: bool = False) -> Items:
-    """Copies a state to the host, from every process: its buffers go to the next epoch.
-
-    Args:
-      delete: each array of the state as soon as it is copied, so that not all are held twice.
-    """
-    return distributed.to_host(split(state), delete=delete)
+def to_items(state: TrainState) -> Items:
+    """Copies a state to the host, from every process: its buffers go to the next epoch."""
+    return distributed.to_host(split(state))
 
 
 def from_items(items: Items, like: TrainState) -> TrainState:

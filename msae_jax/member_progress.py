@@ -11,7 +11,7 @@ import numpy as np
 
 from msae_jax import checkpoint, data, distributed, environment, inference, seeds, train
 from msae_jax.config import TrainConfig
-from msae_jax.items import Items, to_items
+from msae_jax.items import Items, split
 from msae_jax.run import History, should_stop
 from msae_jax.seeds import Member
 from msae_jax.trainers import Outcome, Resident, Streaming, Trainer
@@ -30,7 +30,8 @@ class Progress:
         self.settings, self.members, self.task = settings, members, task
         self._shape = sample_shape
         self._number = 0  # of the latest checkpoint
-        self.items: Items | None = None  # NumPy; None where a trainer has all, or none has begun
+        # NumPy, only weights after `finish`; None where a trainer has all, or none has begun
+        self.items: Items | None = None
         self.histories: list[History] = [[] for _ in members]
         self.diverged: dict[int, str] = {}
         self.versions = environment.versions()
@@ -62,7 +63,7 @@ class Progress:
             self.items = items
         else:
             start = seeds.init_states(self.task, self.settings, self.members, self._shape)
-            self.items = to_items(start, delete=True)
+            self.items = distributed.to_host(split(start), delete=True)
             self.items = _replaced(self.items, rows, items)
         self._number, self.versions = saved.epoch, saved.versions
         self._at_once = saved.at_once
@@ -117,16 +118,21 @@ class Progress:
         return trainer
 
     def finish(self, rows: Sequence[int], items: Items) -> None:
-        """Takes the weights of the members at `rows`, the last to be trained, and frees `items`.
+        """Takes the weights of the members at `rows` after their last epoch, and frees `items`.
 
-        What trained them goes first, so that no more is held than in training.
+        Adam's moments and the keys go first, so that no more is held than in training. There is
+        nothing to save after it.
         """
-        jax.tree.map(lambda a: a.delete(), items.training)
+        for array in jax.tree.leaves(items.training):
+            array.delete()
+        own = None
+        if self.items is not None:
+            own, self.items = self.items.weights, None  # the moments here go too
         weights = distributed.to_host(items.weights, delete=True)
-        if self.items is None:
+        if own is None:
             weights = jax.tree.map(lambda a: a[: len(self.members)], weights)
         else:
-            weights = _replaced(self.items.weights, rows, weights)
+            weights = _replaced(own, rows, weights)
         self.items = Items(weights, {})
 
     def lines(self) -> list[dict[str, Any]]:
@@ -187,7 +193,8 @@ def _trouble(outcome: Outcome, epoch: int) -> str | None:
 def _replaced(own: Any, rows: Sequence[int], new: Any) -> Any:
     """Writes the arrays of the members at `rows` over those in `own`, which it returns."""
     for old, array in zip(jax.tree.leaves(own), jax.tree.leaves(new), strict=True):
-        old[list(rows)] = distributed.to_host(array)[: len(rows)]
+        new_rows = array if isinstance(array, np.ndarray) else distributed.to_host(array)
+        old[list(rows)] = new_rows[: len(rows)]
     return own
 
 

@@ -136,7 +136,8 @@ class Resident:
                 spread=self._spread,
                 count=count,
             )
-            parts.append(distributed.to_host(found, delete=True))  # waits: not all calls' memory
+            # waits: each call in flight would hold memory of its own
+            parts.append(distributed.to_host(found, delete=True))
 
         def own(part: Any, begin: int) -> Any:
             skip = max(0, begin - (local - count))  # of the last ones, had in the part before

@@ -19,6 +19,8 @@ from msae_jax.config import EarlyStopping, ModelConfig, OptimizerConfig, TrainCo
 from msae_jax.data import Dataset, Split
 from msae_jax.ensemble import Ensemble, as_members, fit, fit_many
 from msae_jax.errors import DivergedError, InputError
+from msae_jax.items import Items
+from msae_jax.member_progress import Progress
 from msae_jax.seeds import Member
 from msae_jax.weights import load_weights
 
@@ -56,18 +58,39 @@ def test_each_seed_is_the_run_of_that_seed(signals: Dataset, tmp_path: Path) -> 
         assert opened.config == replace(SETTINGS, seed=k)
 
 
-def test_seeds_are_added_without_repeating_the_old(signals: Dataset, tmp_path: Path) -> None:
-    first = many(SETTINGS, signals, seeds=2, out=tmp_path / "run")
+@pytest.mark.parametrize("pipeline", ["resident", "streaming"])
+def test_seeds_are_added_without_repeating_the_old(
+    signals: Dataset, tmp_path: Path, pipeline: str
+) -> None:
+    settings = replace(SETTINGS, pipeline=pipeline)
+    first = many(settings, signals, seeds=2, out=tmp_path / "run")
     trained = []
     more = many(
-        SETTINGS, signals, seeds=5, out=tmp_path / "run", resume=True, on_epoch=trained.append
+        settings, signals, seeds=5, out=tmp_path / "run", resume=True, on_epoch=trained.append
     )
     assert [line["seeds"] for line in trained] == [3, 3, 3]
     assert more.histories[:2] == first.histories
-    whole = many(SETTINGS, signals, seeds=5)
+    whole = many(settings, signals, seeds=5)
     assert_equal_trees(more.weights, whole.weights)
     lines = (tmp_path / "run/metrics.jsonl").read_text().splitlines()
     assert sorted(json.loads(line)["seed"] for line in lines) == sorted([*range(5)] * 3)
+
+
+def test_after_the_last_epoch_only_weights_are_held(
+    signals: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    finish, seen = Progress.finish, []
+
+    def watched(self: Progress, rows: list[int], items: Items) -> None:
+        finish(self, rows, items)
+        seen.extend(jax.tree.leaves(items))
+        assert self.items is not None
+        assert not self.items.training
+
+    monkeypatch.setattr(Progress, "finish", watched)
+    many(SETTINGS, signals, seeds=2)
+    assert seen
+    assert all(array.is_deleted() for array in seen)
 
 
 def test_more_epochs_go_on_for_all_and_nothing_is_done_twice(

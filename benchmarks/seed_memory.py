@@ -1,11 +1,12 @@
 """How much memory many seeds take: peak resident size, and seconds a seed and epoch.
 
-    python benchmarks/seed_memory.py msae 16 128 [--checkpoint [last|every]] [--repeats 3]
+    python benchmarks/seed_memory.py msae 1 64 [--checkpoint [last|every]] [--repeats 3]
 
-Each number of seeds trains three epochs in processes of their own, on all host devices; of several,
-the median. The slope is in units of what the state of one more seed holds: parameters and Adam's
-moments. Compiling would take 20 to 60 MB more or less from one process to the next: a first one,
-which is not counted, leaves the programs in the cache.
+Each number of seeds trains three epochs in processes of their own, of several the median: many on
+all host devices, 1 as `msae train` without --seeds does, on one device that uses all cores. The
+slope is in units of what the state of one more seed holds: parameters and Adam's moments. Compiling
+would take 20 to 60 MB more or less from one process to the next: a first one, which is not counted,
+leaves the programs in the cache.
 """
 
 from __future__ import annotations
@@ -34,18 +35,20 @@ def measure(model: str, count: int, checkpoint: str | None) -> dict[str, float]:
     import jax
 
     from msae_jax import data, seeds
-    from msae_jax.ensemble import as_members, fit_many
+    from msae_jax.ensemble import as_members, fit
     from msae_jax.items import split
     from msae_jax.recipes import recipe
+    from msae_jax.run import Run
 
     settings = replace(recipe(model), epochs=3, checkpoint_every=1 if checkpoint == "every" else 3)
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "run" if checkpoint else None
-        members = as_members(settings, count)
-        done = fit_many(settings, members, out=out)
+        done = fit(settings, seeds=None if count == 1 else count, out=out)
         highest = peak()
-    seconds = [line["seconds"] for history in done.histories for line in history[1:]]
+    histories = [done.history] if isinstance(done, Run) else done.histories
+    seconds = [line["seconds"] for history in histories for line in history[1:]]
     dataset = data.load(settings.data)
+    members = as_members(settings, count)
     task = seeds.make_task(settings, dataset, members)
     states = jax.eval_shape(split, seeds.shapes(task, settings, members, dataset.sample_shape))
     state = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(states))

@@ -13,6 +13,7 @@ from typing import Any, cast
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from msae_jax import data, losses
@@ -51,15 +52,37 @@ def sample_terms(
     variables: Mapping[str, Any],
     batch: jax.Array,
     key: jax.Array,
+    rows: int | None = None,
 ) -> losses.Terms:
-    """`eval_step` to be traced, of one batch and its own key."""
+    """`eval_step` to be traced, of one batch and its own key.
+
+    Args:
+      rows: take so many samples after others, in as much less memory; all at once where it is None.
+        Posterior samples are drawn for the whole batch, and so are the same.
+    """
     x = to_unit(batch)
-    out = _apply(model, variables, x)
-    terms = losses.terms(objective, out, x)
-    if out.mu is None:
+
+    def mean_terms(x: jax.Array) -> tuple[losses.Terms, jax.Array | None]:
+        out = _apply(model, variables, x)
+        return losses.terms(objective, out, x), out.mu
+
+    terms, mu = mean_terms(x) if rows is None else _in_parts(mean_terms, x, rows)
+    if mu is None:
         return terms
     sampled = losses.terms(objective, _apply(model, variables, x, key=key), x)
     return sampled._replace(mse=terms.mse)
+
+
+def _in_parts(fn: Callable[[jax.Array], Any], x: jax.Array, rows: int) -> Any:
+    """Returns fn(x), whose results have the leading axis of x, some rows after others."""
+    if len(x) <= rows:
+        return fn(x)
+    whole = len(x) // rows * rows
+    parts = jax.lax.map(fn, x[:whole].reshape(-1, rows, *x.shape[1:]))
+    found = jax.tree.map(lambda a: a.reshape(whole, *a.shape[2:]), parts)
+    if whole == len(x):
+        return found
+    return jax.tree.map(lambda *a: jnp.concatenate(a), found, fn(x[whole:]))
 
 
 @functools.partial(jax.jit, static_argnums=0)

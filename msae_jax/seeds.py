@@ -292,7 +292,7 @@ def train_epoch(
     return states, metrics, finite
 
 
-@functools.partial(jax.jit, static_argnums=0, static_argnames="spread")
+@functools.partial(jax.jit, static_argnums=0, static_argnames=("spread", "rows"))
 def evaluate(
     task: train.Task,
     states: train.TrainState,
@@ -300,10 +300,11 @@ def evaluate(
     batches: jax.Array,
     *,
     spread: Spread,
+    rows: int | None = None,
 ) -> losses.Terms:
     """Returns the terms `[M, K * B]` of each sample of `batches` `[K, B, ...]`, with its member.
 
-    As `inference.eval_step` computes them; NaN where a member is not active.
+    As `inference.eval_step` computes them, `rows` at a time; NaN where a member is not active.
     """
 
     def one(batches: jax.Array, state: train.TrainState, active: jax.Array) -> losses.Terms:
@@ -312,7 +313,7 @@ def evaluate(
         def step(numbered: tuple[jax.Array, jax.Array]) -> losses.Terms:
             i, batch = numbered
             noise = jax.random.fold_in(key, i)
-            return sample_terms(task.model, task.objective, state.variables, batch, noise)
+            return sample_terms(task.model, task.objective, state.variables, batch, noise, rows)
 
         def go() -> losses.Terms:
             return jax.tree.map(jnp.ravel, lax.map(step, (jnp.arange(len(batches)), batches)))

@@ -20,6 +20,10 @@ from msae_jax.seeds import Member
 STEPS_AT_ONCE = 250
 """Steps of one program on several CPU devices, about: XLA frees tens of KB a step at its end."""
 
+TESTED_AT_ONCE = 100
+"""Samples that each of several CPU devices tests at once: they share the memory, and so take no
+more of it than to train in batches of the usual sizes."""
+
 
 class Outcome(NamedTuple):
     """What one epoch gave one member; a member that diverged keeps the state it had before.
@@ -97,10 +101,11 @@ class Resident:
             members=local,
         )
         self._spread = seeds.Spread(mesh, min(self.at_once, local))
-        self._count = local
+        self._count, self._rows = local, None
         if jax.devices()[0].platform == "cpu":
             steps = -(-len(dataset.train.x) // self._size)
             self._count = min(local, max(self.at_once, STEPS_AT_ONCE // steps))
+            self._rows = TESTED_AT_ONCE if mesh.size > 1 else None
 
     def epoch(self, active: Sequence[bool]) -> list[Outcome | None]:
         mask = np.array([*active, *([False] * self._padding)])
@@ -108,7 +113,9 @@ class Resident:
         metrics, finite = self._train(mask)
         seconds = (time.perf_counter() - start) / sum(active)
         placed = seeds.put(mask, self._mesh, "seed")
-        terms = seeds.evaluate(self._task, self._states, placed, self._batches, spread=self._spread)
+        terms = seeds.evaluate(
+            self._task, self._states, placed, self._batches, spread=self._spread, rows=self._rows
+        )
         terms = jax.tree.map(
             lambda a: a[:, : self._n_test], distributed.to_host(terms, delete=True)
         )

@@ -126,8 +126,12 @@ def test_each_device_holds_its_own_members(signals: Dataset) -> None:
     assert len({shard.device for shard in kernel.addressable_shards}) == 8
 
 
-def test_evaluation_is_that_of_one(images: Dataset) -> None:
-    """Per-sample terms to 1e-6 relative: the two programs may order sums differently."""
+@pytest.mark.parametrize("rows", [None, 7, 4, 2])
+def test_evaluation_is_that_of_one(images: Dataset, rows: int | None) -> None:
+    """Per-sample terms to 1e-6 relative: the two programs may order sums differently.
+
+    Batches of 7 are taken whole, or in two or four parts, of which the last is smaller.
+    """
     members = [Member(seed) for seed in range(2)]
     mesh = seeds.make_mesh(devices=jax.devices()[:2])
     task = seeds.make_task(VAE, images, members)
@@ -135,12 +139,28 @@ def test_evaluation_is_that_of_one(images: Dataset) -> None:
     batches = seeds.padded_batches(images.test.x, 8)
     assert batches.shape == (3, 7, 28, 28, 1)
     states, mask = seeds.put((states, np.ones(2, bool)), mesh, "seed")
-    terms = seeds.evaluate(task, states, mask, seeds.put(batches, mesh), spread=Spread(mesh))
+    batches = seeds.put(batches, mesh)
+    terms = seeds.evaluate(task, states, mask, batches, spread=Spread(mesh), rows=rows)
     one = train.init_state(task, 1, images.sample_shape)
     key = jax.random.fold_in(one.noise_key, seeds.EVALUATION)
     own = per_sample(task.model, one.variables, images.test.x, VAE.objective, key=key, batch_size=8)
     for many, alone in zip(terms, own, strict=True):
         np.testing.assert_allclose(np.asarray(many)[1, :20], alone, rtol=1e-6)
+
+
+def test_some_rows_at_a_time_take_less_memory(signals: Dataset) -> None:
+    members = [Member(0)]
+    task = seeds.make_task(MSAE, signals, members)
+    states = seeds.shapes(task, MSAE, members, signals.sample_shape)
+    batches = jax.ShapeDtypeStruct((1, 400, *signals.sample_shape), jnp.float32)
+    spread = Spread(seeds.make_mesh(devices=jax.devices()[:1]))
+
+    def workspace(rows: int | None) -> int:
+        mask = np.ones(1, bool)
+        lowered = seeds.evaluate.lower(task, states, mask, batches, spread=spread, rows=rows)
+        return lowered.compile().memory_analysis().temp_size_in_bytes
+
+    assert 4 * workspace(100) < 1.2 * workspace(None)
 
 
 def test_an_idle_member_stays_and_a_diverging_one_is_kept_as_it_was(signals: Dataset) -> None:

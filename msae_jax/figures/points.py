@@ -35,7 +35,7 @@ def seed_points(
             mean = statistics.mean_interval(listed)
             error = None if mean.n < 2 else [[mean.mean - mean.low], [mean.high - mean.mean]]
             axes.errorbar(i + 0.2, mean.mean, error, fmt="o", color=tint, capsize=5, linewidth=2)
-            text = f"{mean.mean:.4g}"
+            text = f"{mean.mean:#.4g}"
             axes.annotate(text, (i + 0.27, mean.mean), va="center", fontsize=9)
         if published:
             for i, name in enumerate(values):

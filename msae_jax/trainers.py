@@ -17,7 +17,7 @@ from msae_jax.config import TrainConfig
 from msae_jax.items import Items, from_items, split
 from msae_jax.seeds import Member
 
-STEPS_AT_ONCE = 250
+STEPS_AT_ONCE = 100
 """Steps of one program on several CPU devices, about: XLA frees tens of KB a step at its end."""
 
 TESTED_AT_ONCE = 100

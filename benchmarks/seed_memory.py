@@ -30,7 +30,8 @@ def measure(model: str, count: int, checkpoint: str | None) -> dict[str, float]:
 
     from msae_jax import distributed
 
-    distributed.use_host_devices()
+    if count > 1:
+        distributed.use_host_devices()
 
     import jax
 

@@ -13,7 +13,6 @@ import argparse
 import json
 import statistics
 import time
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ import numpy as np
 from msae_jax import data, distributed, environment, seeds, train
 from msae_jax.ensemble import as_members
 from msae_jax.recipes import RECIPES, recipe
+from msae_jax.trainers import Resident
 
 
 def compare(name: str, count: int, steps: int, repeats: int) -> dict[str, Any]:
@@ -31,47 +31,37 @@ def compare(name: str, count: int, steps: int, repeats: int) -> dict[str, Any]:
     settings = recipe(name)
     dataset = data.load(settings.data)
     x = np.asarray(dataset.train.x)[: steps * settings.batch_size]
-    dataset = replace(dataset, train=data.Split(x))
+    dataset = replace(dataset, train=data.Split(x), test=data.Split(np.asarray(dataset.test.x)[:100]))
     task = train.make_task(settings, dataset)
     members = as_members(settings, count)
-    mesh = seeds.make_mesh(members=count)
-    spread = seeds.Spread(mesh)
-    if count % spread.rows:
-        raise SystemExit(f"{count} seeds do not fill {spread.rows} devices: give a multiple.")
-    active, placed = seeds.put(np.ones(count, bool), mesh, "seed"), seeds.put(x, mesh)
     here = jax.device_put(x)
     one = train.init_state(task, settings.seed, dataset.sample_shape)
-    many = seeds.init_states(task, settings, members, dataset.sample_shape, mesh)
+    many = Resident(task, settings, members, None, dataset, at_once=1, data_devices=1)
 
-    def alone() -> None:
+    def alone() -> float:
         nonlocal one
+        start = time.perf_counter()
         one, _ = train.train_epoch(task, one, here, batch_size=settings.batch_size)
         jax.block_until_ready(one)
-
-    def together() -> None:
-        nonlocal many
-        many, _, _ = seeds.train_epoch(
-            task, many, active, placed, batch_size=settings.batch_size, spread=spread
-        )
-        jax.block_until_ready(many)
-
-    def timed(epoch: Callable[[], None]) -> float:
-        start = time.perf_counter()
-        epoch()
         return time.perf_counter() - start
+
+    def together() -> float:
+        (first, *_) = many.epoch([True] * count)
+        assert first is not None
+        return first.seconds  # of training, a seed
 
     alone()  # compile
     together()
     found: dict[str, list[float]] = {"alone": [], "together": []}
     for _ in range(repeats):
-        found["alone"].append(timed(alone))
-        found["together"].append(timed(together) / count)
+        found["alone"].append(alone())
+        found["together"].append(together())
     ratios = [a / b for a, b in zip(found["alone"], found["together"], strict=True)]
     return {
         "model": name,
         "seeds": count,
         "samples": len(x),
-        "devices": spread.rows,
+        "devices": seeds.make_mesh(members=count).size,
         "seconds": found,
         "times_as_fast": statistics.median(ratios),
     }

@@ -57,8 +57,9 @@ def sample_terms(
     """`eval_step` to be traced, of one batch and its own key.
 
     Args:
-      rows: take so many samples after others, in as much less memory; all at once where it is None.
-        Posterior samples are drawn for the whole batch, and so are the same.
+      rows: take so many samples after others, in less memory; all at once where it is None. The
+        posterior samples of a variational model are drawn and decoded for the whole batch, so that
+        they are the same.
     """
     x = to_unit(batch)
 

@@ -304,7 +304,8 @@ def evaluate(
 ) -> losses.Terms:
     """Returns the terms `[M, K * B]` of each sample of `batches` `[K, B, ...]`, with its member.
 
-    As `inference.eval_step` computes them, `rows` at a time; NaN where a member is not active.
+    As `inference.sample_terms` computes them, which says what `rows` does; NaN of a member that is
+    not active.
     """
 
     def one(batches: jax.Array, state: train.TrainState, active: jax.Array) -> losses.Terms:

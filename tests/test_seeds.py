@@ -148,6 +148,40 @@ def test_evaluation_is_that_of_one(images: Dataset, rows: int | None) -> None:
         np.testing.assert_allclose(np.asarray(many)[1, :20], alone, rtol=1e-6)
 
 
+def test_some_rows_at_a_time_are_all_at_once(signals: Dataset) -> None:
+    """All terms of a model without latent noise; the rows divide the batch, as usual."""
+    members = [Member(seed) for seed in range(2)]
+    spread = Spread(seeds.make_mesh(devices=jax.devices()[:2]))
+    task = seeds.make_task(MSAE, signals, members)
+    states = seeds.init_states(task, MSAE, members, signals.sample_shape, spread.mesh)
+    batches = seeds.put(seeds.padded_batches(signals.test.x), spread.mesh)
+    mask = seeds.put(np.ones(2, bool), spread.mesh, "seed")
+    whole, parts = (
+        seeds.evaluate(task, states, mask, batches, spread=spread, rows=rows) for rows in (None, 10)
+    )
+    for a, b in zip(whole, parts, strict=True):
+        assert a.shape == (2, len(signals.test.x))
+        np.testing.assert_allclose(np.asarray(a), np.asarray(b), rtol=1e-6)
+
+
+@pytest.mark.parametrize(("members", "rows"), [(2, trainers.TESTED_AT_ONCE), (1, None)])
+def test_several_cpu_devices_test_some_rows_at_a_time(
+    signals: Dataset, monkeypatch: pytest.MonkeyPatch, members: int, rows: int | None
+) -> None:
+    seen = []
+
+    def evaluate(*args: Any, **kwargs: Any) -> Any:
+        seen.append(kwargs["rows"])
+        return actual(*args, **kwargs)
+
+    actual = seeds.evaluate
+    monkeypatch.setattr(seeds, "evaluate", evaluate)
+    listed = [Member(seed) for seed in range(members)]
+    task = seeds.make_task(BASELINE, signals, listed)
+    Resident(task, BASELINE, listed, None, signals, 1, 1).epoch([True] * members)
+    assert seen == [rows]
+
+
 def test_some_rows_at_a_time_take_less_memory(signals: Dataset) -> None:
     members = [Member(0)]
     task = seeds.make_task(MSAE, signals, members)

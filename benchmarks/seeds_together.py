@@ -31,7 +31,9 @@ def compare(name: str, count: int, steps: int, repeats: int) -> dict[str, Any]:
     settings = recipe(name)
     dataset = data.load(settings.data)
     x = np.asarray(dataset.train.x)[: steps * settings.batch_size]
-    dataset = replace(dataset, train=data.Split(x), test=data.Split(np.asarray(dataset.test.x)[:100]))
+    dataset = replace(
+        dataset, train=data.Split(x), test=data.Split(np.asarray(dataset.test.x)[:100])
+    )
     task = train.make_task(settings, dataset)
     members = as_members(settings, count)
     here = jax.device_put(x)

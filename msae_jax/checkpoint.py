@@ -1,9 +1,11 @@
 """Checkpoints of a run: Orbax, with configuration, metrics, versions and digests beside the state.
 
-A checkpoint has three items: `weights` (params and batch_stats), `training` (step, optimiser
-state, keys), and `meta` (JSON). Weights stand alone and as plain arrays, so that they open without
-knowing the model, and on any device count. Orbax finds a half-written checkpoint by itself but
-restores a flipped byte without a word, so `meta` holds a SHA-256 of each item and of itself.
+A checkpoint has four items: `weights` (params and batch_stats), `training` (step, optimiser state,
+keys), `history` (the metrics of each epoch, as one array: as JSON those of many seeds and epochs
+would take more memory than their weights), and `meta` (JSON). Weights stand alone and as plain
+arrays, so that they open without knowing the model, and on any device count. Orbax finds a
+half-written checkpoint by itself but restores a flipped byte without a word, so `meta` holds a
+SHA-256 of each item and of itself.
 
 The checkpoints of many members (`msae_jax.ensemble`) are the same, every array with a leading
 member axis, and `meta` lists the members.
@@ -11,12 +13,14 @@ member axis, and `meta` lists the members.
 
 from __future__ import annotations
 
+import math
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
+import numpy as np
 import orbax.checkpoint as ocp
 
 from msae_jax import config, distributed, environment, storage
@@ -25,7 +29,12 @@ from msae_jax.errors import CheckpointError, InputError
 from msae_jax.items import Items, from_items, split, to_items
 from msae_jax.train import TrainState
 
+History = list[dict[str, float]]
+"""One dict an epoch: `epoch`, `step`, `seconds` (of training alone) and `config.METRICS`."""
+
 _FOLDER = "checkpoints"
+_COUNTS = ("epoch", "step")
+_LINE = (*_COUNTS, "seconds", *config.METRICS)
 
 
 class Checkpoint(NamedTuple):
@@ -64,26 +73,37 @@ class Writer:
         self._sample_shape = list(sample_shape)
         self._manager = storage.manager(self._folder, settings.best_metric)
 
-    def save(self, epoch: int, state: TrainState, history: list[dict[str, float]]) -> None:
+    def save(self, epoch: int, state: TrainState, history: History) -> None:
         """Saves the state after `epoch` epochs; after none, of converted weights, it is kept."""
         score = history[-1][self._settings.best_metric] if history else None
-        self._save(epoch, to_items(state), {"history": history}, score)
+        self._save(epoch, to_items(state), [history], {}, score)
 
     def save_items(
-        self, number: int, items: Items, record: Mapping[str, Any], score: float | None
+        self,
+        number: int,
+        items: Items,
+        histories: Sequence[History],
+        record: Mapping[str, Any],
+        score: float | None,
     ) -> None:
         """Saves arrays with their record as checkpoint `number`, and waits for that.
 
         Args:
           items: NumPy or JAX arrays, of one process or of all; they are not copied.
-          record: `history` and, of many, `members`; JSON values.
+          histories: of each member, as many as it has epochs.
+          record: `members` and what else to keep of them; JSON values.
           score: decides which is best (lower is better); without one it is always kept.
         """
-        self._save(number, items, record, score)
+        self._save(number, items, histories, record, score)
         self._manager.wait_until_finished()  # the arrays may be donated or written to next
 
     def _save(
-        self, number: int, items: Items, record: Mapping[str, Any], score: float | None
+        self,
+        number: int,
+        items: Items,
+        histories: Sequence[History],
+        record: Mapping[str, Any],
+        score: float | None,
     ) -> None:
         metric = self._settings.best_metric
         content = {
@@ -95,7 +115,7 @@ class Writer:
         }
         saved = self._manager.save(
             number,
-            args=storage.save_args(items, content),
+            args=storage.save_args(items, _table(histories), content),
             metrics=None if score is None else {metric: score},
         )
         if not saved:
@@ -161,16 +181,35 @@ def _restore_items(
 ) -> tuple[Items, Checkpoint]:
     _, content = storage.restore(manager, folder, number)
     structure = jax.eval_shape(split, like(content)).training
-    restored, content = storage.restore(manager, folder, number, weights=None, training=structure)
+    wanted = {"weights": None, "history": None, "training": structure}
+    restored, content = storage.restore(manager, folder, number, **wanted)
     items = Items(restored["weights"], restored["training"])
-    return items, _checkpoint(number, restored["weights"], content)
+    return items, _checkpoint(number, restored, content)
 
 
-def _checkpoint(epoch: int, weights: Mapping[str, Any], content: Mapping[str, Any]) -> Checkpoint:
-    variables = {name: tree for name, tree in weights.items() if tree}
-    fields = {name: content[name] for name in ("config", "sample_shape", "history", "versions")}
+def _checkpoint(epoch: int, items: Mapping[str, Any], content: Mapping[str, Any]) -> Checkpoint:
+    variables = {name: tree for name, tree in items["weights"].items() if tree}
+    fields = {name: content[name] for name in ("config", "sample_shape", "versions")}
     fields |= {name: content.get(name) for name in ("members", "at_once")}
-    return Checkpoint(epoch, variables, **fields)
+    histories = [_lines(rows) for rows in items["history"]["lines"]]
+    return Checkpoint(
+        epoch, variables, history=histories if fields["members"] else histories[0], **fields
+    )
+
+
+def _table(histories: Sequence[History]) -> np.ndarray:
+    """Returns histories as float64 `[members, epochs, names]`; NaN after a member's last epoch."""
+    epochs = max(map(len, histories))
+    table = np.full((len(histories), max(epochs, 1), len(_LINE)), np.nan)  # never of size 0
+    for rows, history in zip(table, histories, strict=True):
+        for row, line in zip(rows, history, strict=False):
+            row[:] = [line[name] for name in _LINE]
+    return table
+
+
+def _lines(rows: np.ndarray) -> History:
+    lines = [dict(zip(_LINE, row, strict=True)) for row in rows.tolist() if not math.isnan(row[0])]
+    return [line | {name: int(line[name]) for name in _COUNTS} for line in lines]
 
 
 def is_run(path: Path) -> bool:
@@ -269,7 +308,7 @@ def load_all(path: str | Path, *, best: bool = False) -> Checkpoint:
                 if content["score"] is not None and len(content.get("members", ())) == newest
             }
             epoch = min(scored, key=lambda e: scored[e], default=epoch)
-        restored, content = storage.restore(manager, folder, epoch, weights=None)
-        return _checkpoint(epoch, restored["weights"], content)
+        restored, content = storage.restore(manager, folder, epoch, weights=None, history=None)
+        return _checkpoint(epoch, restored, content)
     finally:
         manager.close()

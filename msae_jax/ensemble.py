@@ -214,6 +214,7 @@ def fit_many(
         log = run_directory.Log(out, progress.lines())
         rows = progress.unfinished()
         trainer = progress.trainer(rows, dataset, seeds_at_once, data_devices) if rows else None
+        seeds.free_initialisation()
         rounds = 0
         while trainer is not None and (todo := progress.unfinished()):
             lines = progress.add(trainer.epoch([row in todo for row in rows]), rows, dataset)
@@ -223,8 +224,7 @@ def fit_many(
                 progress.save(writer, rows, trainer.items())
             if last:
                 progress.finish(rows, trainer.items())
-            for line in lines:
-                log.append(line)
+            log.append(lines)
             if on_epoch is not None and lines:
                 on_epoch(_mean_line(lines))
     finally:

@@ -10,9 +10,10 @@ import jax
 import numpy as np
 
 from msae_jax import checkpoint, data, distributed, environment, inference, seeds, train
+from msae_jax.checkpoint import History
 from msae_jax.config import TrainConfig
 from msae_jax.items import Items, split
-from msae_jax.run import History, should_stop
+from msae_jax.run import named_metrics, should_stop
 from msae_jax.seeds import Member
 from msae_jax.trainers import Outcome, Resident, Streaming, Trainer
 
@@ -90,11 +91,11 @@ class Progress:
         self._number += 1
         record = {
             "members": entries,
-            "history": self.histories,
             "at_once": self._at_once,
             "versions": self.versions,
         }
-        writer.save_items(self._number, items, record, float(np.mean(last)) if last else None)
+        score = float(np.mean(last)) if last else None
+        writer.save_items(self._number, items, self.histories, record, score)
 
     def trainer(
         self,
@@ -170,9 +171,7 @@ class Progress:
         tested = inference.summary(objective, outcome.terms, dataset.sample_shape)
         steps = len(outcome.metrics.loss)
         line = {"epoch": epoch, "step": epoch * steps, "seconds": round(outcome.seconds, 4)}
-        line |= {f"train_{name}": value for name, value in fitted.items()}
-        line |= {f"test_{name}": value for name, value in tested.items() if name != "n"}
-        return line
+        return line | named_metrics(fitted, tested)
 
 
 def _trouble(outcome: Outcome, epoch: int) -> str | None:

@@ -6,6 +6,7 @@ A run directory holds `config.json`, `metrics.jsonl` (a line an epoch) and `chec
 from __future__ import annotations
 
 import math
+import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -17,11 +18,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from msae_jax import checkpoint, data, run_directory, train
+from msae_jax.checkpoint import History
 from msae_jax.config import TrainConfig
 from msae_jax.errors import DivergedError, InputError
 from msae_jax.inference import EVALUATION, evaluate
 
-History = list[dict[str, float]]
 OnEpoch = Callable[[dict[str, float]], None]
 
 
@@ -29,8 +30,7 @@ class Run(NamedTuple):
     """A finished run.
 
     Attributes:
-      history: one dict an epoch: `epoch`, `step`, `seconds` (training alone), and the metrics
-        named in `msae_jax.config.METRICS`.
+      history: one dict an epoch, see `msae_jax.checkpoint.History`.
       messages: what a resumed run found damaged.
     """
 
@@ -103,7 +103,7 @@ def fit(
             finished = len(history) == settings.epochs or should_stop(settings, history)
             if writer is not None and (finished or len(history) % settings.checkpoint_every == 0):
                 writer.save(len(history), state, history)
-            log.append(line)
+            log.append([line])
             if on_epoch is not None:
                 on_epoch(line)
     finally:
@@ -146,9 +146,14 @@ def _epoch(
     _check_finite(metrics, tested, line, writer)
     n = len(x_train) if order is None else len(order)
     fitted = train.summary(settings.objective, metrics, n, settings.batch_size)
-    line |= {f"train_{name}": value for name, value in fitted.items()}
-    line |= {f"test_{name}": value for name, value in tested.items() if name != "n"}
-    return state, line
+    return state, line | named_metrics(fitted, tested)
+
+
+def named_metrics(fitted: dict[str, float], tested: dict[str, float]) -> dict[str, float]:
+    """Returns the metrics of an epoch as a history names them."""
+    found = {f"train_{name}": value for name, value in fitted.items()}
+    found |= {f"test_{name}": value for name, value in tested.items() if name != "n"}
+    return {sys.intern(name): value for name, value in found.items()}  # of many seeds, the same few
 
 
 def check_data(settings: TrainConfig, x: data.Samples, orders: np.ndarray | None = None) -> None:

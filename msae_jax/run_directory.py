@@ -113,7 +113,7 @@ class Log:
             self._path = out / "metrics.jsonl"
             _write(self._path, "".join(json.dumps(line) + "\n" for line in lines))
 
-    def append(self, line: dict[str, Any]) -> None:
+    def append(self, lines: Sequence[dict[str, Any]]) -> None:
         if self._path is not None:
             with self._path.open("a") as file:
-                file.write(json.dumps(line) + "\n")
+                file.writelines(json.dumps(line) + "\n" for line in lines)

@@ -143,6 +143,11 @@ def init_states(
     return states.replace(tuned=put(tuned(settings, members), mesh, "seed"))
 
 
+def free_initialisation() -> None:
+    """Frees the programs of `init_states`, which a run needs once: they hold 15 to 35 MB each."""
+    _init.clear_cache()  # type: ignore[attr-defined]
+
+
 def shapes(
     task: train.Task,
     settings: TrainConfig,
@@ -331,4 +336,5 @@ def padded_batches(x: np.ndarray, batch_size: int = BATCH_SIZE) -> np.ndarray:
     """Returns a set `[N, ...]` as batches `[K, B, ...]`; the last is filled up from the start."""
     size = even_size(len(x), batch_size)
     count = -(-len(x) // size)
-    return x[np.arange(count * size) % len(x)].reshape(count, size, *x.shape[1:])
+    filled = x if count * size == len(x) else x[np.arange(count * size) % len(x)]
+    return filled.reshape(count, size, *x.shape[1:])

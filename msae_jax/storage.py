@@ -36,7 +36,7 @@ def _handlers() -> ocp.handlers.CheckpointHandlerRegistry:
     )
     registry = ocp.handlers.DefaultCheckpointHandlerRegistry()
     for args in (ocp.args.PyTreeSave, ocp.args.PyTreeRestore):
-        for item in Items._fields:
+        for item in (*Items._fields, "history"):
             registry.add(item, args, arrays)
     for args in (ocp.args.JsonSave, ocp.args.JsonRestore):
         registry.add("meta", args, ocp.handlers.JsonCheckpointHandler())
@@ -76,12 +76,16 @@ def _digest_json(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
-def save_args(items: Items, content: Mapping[str, Any]) -> ocp.args.Composite:
-    """Returns what a manager saves as one checkpoint: arrays, where they are, and JSON values."""
-    content = {**content, "digests": {name: digest(tree) for name, tree in items._asdict().items()}}
+def save_args(items: Items, lines: np.ndarray, content: Mapping[str, Any]) -> ocp.args.Composite:
+    """Returns what a manager saves as one checkpoint: arrays, where they are, and JSON values.
+
+    Args:
+      lines: the metrics of each member and epoch.
+    """
+    arrays = {**items._asdict(), "history": {"lines": lines}}
+    content = {**content, "digests": {name: digest(tree) for name, tree in arrays.items()}}
     return ocp.args.Composite(
-        weights=ocp.args.PyTreeSave(items.weights),
-        training=ocp.args.PyTreeSave(items.training),
+        **{name: ocp.args.PyTreeSave(tree) for name, tree in arrays.items()},
         meta=ocp.args.JsonSave({"content": content, "sha256": _digest_json(content)}),
     )
 

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+import tracemalloc
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,7 +18,7 @@ import numpy as np
 import pytest
 
 from msae_jax import checkpoint, items
-from msae_jax.config import ModelConfig, TrainConfig
+from msae_jax.config import METRICS, ModelConfig, TrainConfig
 from msae_jax.data import Dataset
 from msae_jax.errors import CheckpointError, InputError
 from msae_jax.run import fit
@@ -42,9 +43,10 @@ def run(finished: Path, tmp_path: Path) -> Path:
 
 
 def digests(run: Path) -> dict[str, str]:
+    """Of what the seed decides; the history has seconds too."""
     step = max(int(p.name) for p in (run / "checkpoints").iterdir() if p.name.isdigit())
     meta = json.loads((run / "checkpoints" / str(step) / "meta" / "metadata").read_text())
-    return meta["content"]["digests"]
+    return {name: meta["content"]["digests"][name] for name in ("weights", "training")}
 
 
 def start(out: Path) -> subprocess.Popen:
@@ -107,12 +109,13 @@ def truncate(path: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", [flip, truncate, Path.unlink])
-@pytest.mark.parametrize("item", ["weights", "training", "meta"])
+@pytest.mark.parametrize("item", ["weights", "training", "history", "meta"])
 def test_damage_is_found_and_resume_falls_back(
     run: Path, images: Dataset, damage, item: str
 ) -> None:
     latest = run / "checkpoints" / "3"
     files = [latest / "meta" / "metadata"] if item == "meta" else array_files(latest / item)
+    assert files
     for file in files:
         damage(file)
     if item != "training":
@@ -167,6 +170,46 @@ def test_a_checkpoint_tells_where_it_comes_from(finished: Path) -> None:
     assert opened.sample_shape == [28, 28, 1]
     assert opened.versions["jax"] == jax.__version__
     assert set(opened.variables) == {"params", "batch_stats"}
+
+
+def lines(epochs: int) -> checkpoint.History:
+    counts = [{"epoch": i + 1, "step": 7 * (i + 1), "seconds": 0.1} for i in range(epochs)]
+    return [line | {name: 1 / (3 + i) for name in METRICS} for i, line in enumerate(counts)]
+
+
+@pytest.mark.parametrize("epochs", [(3, 0, 2), (0, 0, 0)])
+def test_members_keep_histories_of_their_own_length(
+    tmp_path: Path, epochs: tuple[int, ...]
+) -> None:
+    histories = [lines(n) for n in epochs]
+    arrays = items.Items({"params": {"w": np.zeros((3, 2), np.float32)}}, {"step": np.zeros(3)})
+    writer = checkpoint.Writer(tmp_path, SETTINGS, (2,))
+    writer.save_items(1, arrays, histories, {"members": [{}, {}, {}]}, None)
+    writer.close()
+    found = checkpoint.load_all(tmp_path).history
+    assert found == histories
+    assert all(
+        type(line[name]) is int for own in found for line in own for name in ("epoch", "step")
+    )
+
+
+def test_histories_of_many_members_take_little_memory(tmp_path: Path) -> None:
+    """Less than half of what they take themselves; their JSON took more than that."""
+    arrays = items.Items({"params": {"w": np.zeros((64, 2), np.float32)}}, {"step": np.zeros(64)})
+    writer = checkpoint.Writer(tmp_path, SETTINGS, (2,))
+    record = {"members": [{}] * 64}
+    writer.save_items(1, arrays, [lines(1)] * 64, record, None)  # what is allocated once, is
+    tracemalloc.start()
+    try:
+        histories = [lines(100) for _ in range(64)]
+        held, _ = tracemalloc.get_traced_memory()
+        tracemalloc.reset_peak()
+        writer.save_items(2, arrays, histories, record, None)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+        writer.close()
+    assert peak - held < 0.5 * held
 
 
 def test_a_checkpoint_opens_on_other_device_counts(finished: Path) -> None:

@@ -14,7 +14,7 @@ import jax
 import numpy as np
 import pytest
 
-from msae_jax import checkpoint, run
+from msae_jax import checkpoint, run, seeds
 from msae_jax.config import EarlyStopping, ModelConfig, OptimizerConfig, TrainConfig
 from msae_jax.data import Dataset, Split
 from msae_jax.ensemble import Ensemble, as_members, fit, fit_many
@@ -56,6 +56,20 @@ def test_each_seed_is_the_run_of_that_seed(signals: Dataset, tmp_path: Path) -> 
         opened = load_weights(tmp_path / "many", seed=k)
         assert_equal_trees(opened.variables, alone.variables)
         assert opened.config == replace(SETTINGS, seed=k)
+
+
+@pytest.mark.parametrize("pipeline", ["resident", "streaming"])
+def test_a_run_trains_without_the_program_of_its_initial_values(
+    signals: Dataset, pipeline: str
+) -> None:
+    """It needs that once, and it holds more memory than the states of many seeds."""
+    held = []
+
+    def look(line: dict[str, float]) -> None:
+        held.append(seeds._init._cache_size())
+
+    many(replace(SETTINGS, pipeline=pipeline, epochs=1), signals, seeds=2, on_epoch=look)
+    assert held == [0]
 
 
 @pytest.mark.parametrize("pipeline", ["resident", "streaming"])

@@ -33,7 +33,11 @@ def items(place: Any) -> Items:
 def write(run: Path, number: int, what: Items, members: int) -> None:
     with storage.manager(run, "loss") as manager:
         content = {"members": [{}] * members}
-        assert manager.save(number, args=storage.save_args(what, content), metrics={"loss": 1.0})
+        assert manager.save(
+            number,
+            args=storage.save_args(what, np.zeros((members, 1, 13)), content),
+            metrics={"loss": 1.0},
+        )
         manager.wait_until_finished()
 
 

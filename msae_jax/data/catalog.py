@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
 from msae_jax.data import arrays
-from msae_jax.data.dataset import Dataset
+from msae_jax.data.dataset import Dataset, Split, aligned
 from msae_jax.errors import InputError, unknown_name
 
 _NAMES = {
@@ -38,7 +41,15 @@ def load(
 
     Raises: InputError for an unknown name, missing, damaged or unsuitable files.
     """
-    name = str(name)
+    opened = _open(str(name), data_dir, streaming)
+
+    def resident(split: Split) -> Split:
+        return split._replace(x=aligned(split.x)) if isinstance(split.x, np.ndarray) else split
+
+    return replace(opened, train=resident(opened.train), test=resident(opened.test))
+
+
+def _open(name: str, data_dir: str | Path | None, streaming: bool) -> Dataset:
     if Path(name).suffix.lower() in arrays.SUFFIXES:
         return arrays.load(name)
     if name.startswith("tfds:"):

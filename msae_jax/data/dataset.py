@@ -82,6 +82,17 @@ class Dataset:
         return tuple(self.train.x.shape[1:])
 
 
+def aligned(x: np.ndarray) -> np.ndarray:
+    """Returns the array where JAX needs no copy of it on a CPU: at a multiple of 64 bytes."""
+    if x.flags.c_contiguous and x.ctypes.data % 64 == 0:
+        return x
+    memory = np.empty(x.nbytes + 64, np.uint8)
+    begin = -memory.ctypes.data % 64
+    copy = memory[begin : begin + x.nbytes].view(x.dtype).reshape(x.shape)
+    copy[...] = x
+    return copy
+
+
 def take(x: np.ndarray | Source, indices: np.ndarray) -> np.ndarray:
     """Returns the samples [B, ...] at `indices` [B], in that order."""
     return x[indices] if isinstance(x, np.ndarray) else x.__getitems__(indices)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import jax
 import numpy as np
 import pytest
 
 from msae_jax import data
+from msae_jax.data.dataset import aligned
 from msae_jax.errors import InputError
 
 
@@ -35,6 +37,26 @@ def test_importing_the_package_imports_nothing_heavy() -> None:
 def test_streaming_an_array_source_gives_the_array() -> None:
     dataset = data.load("digits", streaming=True)
     assert isinstance(dataset.train.x, np.ndarray)
+
+
+@pytest.mark.parametrize("name", ["sines", "digits"])
+def test_devices_share_the_memory_of_loaded_arrays(name: str) -> None:
+    """On a CPU, on all of several devices."""
+    for split in (loaded := data.load(name)).train, loaded.test:
+        placed = [jax.device_put(split.x, device) for device in jax.devices()[:3]]
+        assert {a.unsafe_buffer_pointer() for a in placed} == {split.x.ctypes.data}
+
+
+@pytest.mark.parametrize("offset", [0, 4, 60])
+def test_aligned_arrays_are_the_same_arrays(offset: int) -> None:
+    memory = aligned(np.arange(200, dtype=np.uint8))
+    given = memory[offset : offset + 96].view(np.float32).reshape(4, 6)
+    for x in (given, given[:, ::2], np.asfortranarray(given)):
+        found = aligned(x)
+        assert found.ctypes.data % 64 == 0
+        assert found.flags.c_contiguous
+        assert (found is x) == (x is given and offset == 0)
+        assert (found.dtype, found.tobytes()) == (x.dtype, x.tobytes())
 
 
 def test_a_data_set_checks_itself() -> None:

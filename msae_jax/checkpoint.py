@@ -1,11 +1,10 @@
 """Checkpoints of a run: Orbax, with configuration, metrics, versions and digests beside the state.
 
 A checkpoint has four items: `weights` (params and batch_stats), `training` (step, optimiser state,
-keys), `history` (the metrics of each epoch, as one array: as JSON those of many seeds and epochs
-would take more memory than their weights), and `meta` (JSON). Weights stand alone and as plain
-arrays, so that they open without knowing the model, and on any device count. Orbax finds a
-half-written checkpoint by itself but restores a flipped byte without a word, so `meta` holds a
-SHA-256 of each item and of itself.
+keys), `history` (the metrics of each epoch, as one array), and `meta` (JSON). Weights stand alone
+and as plain arrays, so that they open without knowing the model, and on any device count. Orbax
+finds a half-written checkpoint by itself but restores a flipped byte without a word, so `meta`
+holds a SHA-256 of each item and of itself.
 
 The checkpoints of many members (`msae_jax.ensemble`) are the same, every array with a leading
 member axis, and `meta` lists the members.
@@ -13,28 +12,22 @@ member axis, and `meta` lists the members.
 
 from __future__ import annotations
 
-import math
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
-import numpy as np
 import orbax.checkpoint as ocp
 
 from msae_jax import config, distributed, environment, storage
 from msae_jax.config import TrainConfig
 from msae_jax.errors import CheckpointError, InputError
+from msae_jax.history import History, from_array, to_array
 from msae_jax.items import Items, from_items, split, to_items
 from msae_jax.train import TrainState
 
-History = list[dict[str, float]]
-"""One dict an epoch: `epoch`, `step`, `seconds` (of training alone) and `config.METRICS`."""
-
 _FOLDER = "checkpoints"
-_COUNTS = ("epoch", "step")
-_LINE = (*_COUNTS, "seconds", *config.METRICS)
 
 
 class Checkpoint(NamedTuple):
@@ -106,16 +99,18 @@ class Writer:
         score: float | None,
     ) -> None:
         metric = self._settings.best_metric
+        columns, lines = to_array(histories)
         content = {
             "config": config.to_dict(self._settings),
             "sample_shape": self._sample_shape,
             "score": score,
             "versions": environment.versions(),
             **record,
+            "columns": columns,
         }
         saved = self._manager.save(
             number,
-            args=storage.save_args(items, _table(histories), content),
+            args=storage.save_args(items, lines, content),
             metrics=None if score is None else {metric: score},
         )
         if not saved:
@@ -191,25 +186,9 @@ def _checkpoint(epoch: int, items: Mapping[str, Any], content: Mapping[str, Any]
     variables = {name: tree for name, tree in items["weights"].items() if tree}
     fields = {name: content[name] for name in ("config", "sample_shape", "versions")}
     fields |= {name: content.get(name) for name in ("members", "at_once")}
-    histories = [_lines(rows) for rows in items["history"]["lines"]]
-    return Checkpoint(
-        epoch, variables, history=histories if fields["members"] else histories[0], **fields
-    )
-
-
-def _table(histories: Sequence[History]) -> np.ndarray:
-    """Returns histories as float64 `[members, epochs, names]`; NaN after a member's last epoch."""
-    epochs = max(map(len, histories))
-    table = np.full((len(histories), max(epochs, 1), len(_LINE)), np.nan)  # never of size 0
-    for rows, history in zip(table, histories, strict=True):
-        for row, line in zip(rows, history, strict=False):
-            row[:] = [line[name] for name in _LINE]
-    return table
-
-
-def _lines(rows: np.ndarray) -> History:
-    lines = [dict(zip(_LINE, row, strict=True)) for row in rows.tolist() if not math.isnan(row[0])]
-    return [line | {name: int(line[name]) for name in _COUNTS} for line in lines]
+    histories = from_array(content["columns"], items["history"]["lines"])
+    own = histories[0] if fields["members"] is None else histories
+    return Checkpoint(epoch, variables, history=own, **fields)
 
 
 def is_run(path: Path) -> bool:

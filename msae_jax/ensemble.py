@@ -25,8 +25,9 @@ from msae_jax import (
 )
 from msae_jax.config import METRICS, TrainConfig
 from msae_jax.errors import InputError
+from msae_jax.history import History
 from msae_jax.member_progress import Progress, named
-from msae_jax.run import History, OnEpoch, Run, check_data
+from msae_jax.run import OnEpoch, Run, check_data
 from msae_jax.run import fit as fit_one
 from msae_jax.seeds import Member
 

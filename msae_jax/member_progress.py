@@ -10,8 +10,8 @@ import jax
 import numpy as np
 
 from msae_jax import checkpoint, data, distributed, environment, inference, seeds, train
-from msae_jax.checkpoint import History
 from msae_jax.config import TrainConfig
+from msae_jax.history import History
 from msae_jax.items import Items, split
 from msae_jax.run import named_metrics, should_stop
 from msae_jax.seeds import Member

@@ -18,9 +18,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from msae_jax import checkpoint, data, run_directory, train
-from msae_jax.checkpoint import History
 from msae_jax.config import TrainConfig
 from msae_jax.errors import DivergedError, InputError
+from msae_jax.history import History
 from msae_jax.inference import EVALUATION, evaluate
 
 OnEpoch = Callable[[dict[str, float]], None]
@@ -30,7 +30,7 @@ class Run(NamedTuple):
     """A finished run.
 
     Attributes:
-      history: one dict an epoch, see `msae_jax.checkpoint.History`.
+      history: one dict an epoch, see `msae_jax.history.History`.
       messages: what a resumed run found damaged.
     """
 
@@ -150,10 +150,13 @@ def _epoch(
 
 
 def named_metrics(fitted: dict[str, float], tested: dict[str, float]) -> dict[str, float]:
-    """Returns the metrics of an epoch as a history names them."""
+    """Returns the metrics of an epoch as a history names them.
+
+    Each name is one string however many lines of many seeds have it.
+    """
     found = {f"train_{name}": value for name, value in fitted.items()}
     found |= {f"test_{name}": value for name, value in tested.items() if name != "n"}
-    return {sys.intern(name): value for name, value in found.items()}  # of many seeds, the same few
+    return {sys.intern(name): value for name, value in found.items()}
 
 
 def check_data(settings: TrainConfig, x: data.Samples, orders: np.ndarray | None = None) -> None:

@@ -144,7 +144,10 @@ def init_states(
 
 
 def free_initialisation() -> None:
-    """Frees the programs of `init_states`, which a run needs once: they hold 15 to 35 MB each."""
+    """Frees the programs of `init_states`, 15 to 35 MB each, once no states are being made.
+
+    A run needs them once; the next one compiles its own.
+    """
     _init.clear_cache()  # type: ignore[attr-defined]
 
 

@@ -80,7 +80,7 @@ def save_args(items: Items, lines: np.ndarray, content: Mapping[str, Any]) -> oc
     """Returns what a manager saves as one checkpoint: arrays, where they are, and JSON values.
 
     Args:
-      lines: the metrics of each member and epoch.
+      lines: the metrics of each epoch, float64 `[members, epochs, columns]`.
     """
     arrays = {**items._asdict(), "history": {"lines": lines}}
     content = {**content, "digests": {name: digest(tree) for name, tree in arrays.items()}}
@@ -104,6 +104,9 @@ def restore(
     where = folder / str(number)
     try:
         saved = manager.item_metadata(number) if items else {}
+        missing = [name for name in items if name not in saved]
+        if missing:
+            raise ValueError(f"it has no {', '.join(missing)}, as those of other versions")
         restored = manager.restore(
             number,
             args=ocp.args.Composite(

@@ -21,6 +21,7 @@ from msae_jax import checkpoint, items
 from msae_jax.config import METRICS, ModelConfig, TrainConfig
 from msae_jax.data import Dataset
 from msae_jax.errors import CheckpointError, InputError
+from msae_jax.history import History
 from msae_jax.run import fit
 
 SETTINGS = TrainConfig(
@@ -172,7 +173,7 @@ def test_a_checkpoint_tells_where_it_comes_from(finished: Path) -> None:
     assert set(opened.variables) == {"params", "batch_stats"}
 
 
-def lines(epochs: int) -> checkpoint.History:
+def lines(epochs: int) -> History:
     counts = [{"epoch": i + 1, "step": 7 * (i + 1), "seconds": 0.1} for i in range(epochs)]
     return [line | {name: 1 / (3 + i) for name in METRICS} for i, line in enumerate(counts)]
 
@@ -191,6 +192,16 @@ def test_members_keep_histories_of_their_own_length(
     assert all(
         type(line[name]) is int for own in found for line in own for name in ("epoch", "step")
     )
+
+
+def test_a_checkpoint_of_another_version_says_so(run: Path, images: Dataset) -> None:
+    """Before histories were an array, there was no such item."""
+    for step in (run / "checkpoints").iterdir():
+        shutil.rmtree(step / "history")
+    with pytest.raises(CheckpointError, match="it has no history, as those of other versions"):
+        checkpoint.load(run)
+    with pytest.raises(CheckpointError, match="it has no history, as those of other"):
+        fit(SETTINGS, images, out=run, resume=True)
 
 
 def test_histories_of_many_members_take_little_memory(tmp_path: Path) -> None:

@@ -35,7 +35,7 @@ def write(run: Path, number: int, what: Items, members: int) -> None:
         content = {"members": [{}] * members}
         assert manager.save(
             number,
-            args=storage.save_args(what, np.zeros((members, 1, 13)), content),
+            args=storage.save_args(what, np.zeros((members, 1, 1)), content),
             metrics={"loss": 1.0},
         )
         manager.wait_until_finished()

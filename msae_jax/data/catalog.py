@@ -36,8 +36,9 @@ def load(
         environment variable MSAE_DATA_DIR; the others ignore it. Not read once they are prepared.
       streaming: leave the samples of TFDS data sets on disk and read them as they are asked for.
 
-    Returns: a Dataset of samples [N, ...], uint8 0..255 or float32. Prepared data are kept where
-    TFDS keeps them (TFDS_DATA_DIR, by default ~/tensorflow_datasets).
+    Returns: a Dataset of samples [N, ...], uint8 0..255 or float32. Arrays are aligned so that JAX
+    on a CPU trains from them without a copy: do not write to them meanwhile. Prepared data are kept
+    where TFDS keeps them (TFDS_DATA_DIR, by default ~/tensorflow_datasets).
 
     Raises: InputError for an unknown name, missing, damaged or unsuitable files.
     """

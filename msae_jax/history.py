@@ -23,7 +23,7 @@ def to_array(histories: Sequence[History]) -> tuple[list[str], np.ndarray]:
     A member's rows are NaN after its last epoch. The array is never of size 0.
     """
     columns = next((list(line) for history in histories for line in history), ["epoch"])
-    epochs = max(1, *map(len, histories))
+    epochs = max([1, *map(len, histories)])
     array = np.full((len(histories), epochs, len(columns)), np.nan)
     for rows, history in zip(array, histories, strict=True):
         for row, line in zip(rows, history, strict=False):

@@ -5,9 +5,10 @@ is a program. `unpickle` walks its opcodes and makes plain values and `Tensor` d
 it imports nothing, calls nothing and builds no object that the pickle names, and refuses at the
 first name that `torch.save` does not write for weights, hyper-parameters and optimizer states.
 
-Whatever the pickle claims, the work is bounded: at most `MAX_OPCODES` opcodes and `MAX_TENSORS`
-tensors, each opcode costing a fixed time beside the bytes that it holds. Nothing is hashed but
-strings and small numbers, nothing is walked recursively, what is printed is cut short first.
+Whatever the pickle claims, the work is bounded: at most `MAX_OPCODES` opcodes, `MAX_NAMES` names
+and `MAX_TENSORS` tensors, each opcode costing a fixed time beside the bytes that it holds. Nothing
+is hashed but strings and small numbers, nothing is walked recursively, what is printed is cut short
+first.
 
 Sources: torch/_weights_only_unpickler.py and torch/_utils.py of PyTorch 2.13; the opcodes as
 documented in the standard library's pickletools.
@@ -26,6 +27,7 @@ import numpy as np
 from msae_jax.errors import InputError
 
 MAX_OPCODES = 200_000
+MAX_NAMES = 50_000  # torch.save writes each once; the slowest opcode to read
 MAX_TENSORS = 5_000
 MAX_DIMENSIONS = 64  # NumPy's and PyTorch's own
 RESAVE = "re-save its weights with PyTorch: torch.save(model.state_dict(), path)"
@@ -123,11 +125,13 @@ def unpickle(stream: BinaryIO) -> object:
     stack: list = []
     below: list[list] = []  # the stacks under each mark
     memo: dict[int, object] = {}
-    tensors = 0
+    names = tensors = 0
     arg: Any
     for count, (opcode, arg, _) in enumerate(pickletools.genops(stream), start=1):
-        if count > MAX_OPCODES or tensors > MAX_TENSORS:
-            raise ValueError(f"more than {MAX_OPCODES} opcodes or {MAX_TENSORS} tensors")
+        if count > MAX_OPCODES or names > MAX_NAMES or tensors > MAX_TENSORS:
+            raise ValueError(
+                f"more than {MAX_OPCODES} opcodes, {MAX_NAMES} names or {MAX_TENSORS} tensors"
+            )
         name = opcode.name
         if name in _LITERALS:
             stack.append(arg)
@@ -155,8 +159,10 @@ def unpickle(stream: BinaryIO) -> object:
             case "TUPLE" | "FROZENSET":
                 stack.append(tuple(items))
             case "GLOBAL":
+                names += 1
                 stack.append(_global(arg.replace(" ", ".", 1)))
             case "STACK_GLOBAL":
+                names += 1
                 attribute, module = stack.pop(), stack.pop()
                 if type(module) is not str or type(attribute) is not str:
                     raise TypeError("a name is not a string")

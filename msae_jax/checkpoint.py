@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import jax
 import orbax.checkpoint as ocp
 
-from msae_jax import config, distributed, environment, storage
+from msae_jax import allocator, config, distributed, environment, storage
 from msae_jax.config import TrainConfig
 from msae_jax.errors import CheckpointError, InputError
 from msae_jax.history import History, from_array, to_array
@@ -108,6 +108,7 @@ class Writer:
             **record,
             "columns": columns,
         }
+        allocator.give_back()  # before the buffers of writing come on top
         saved = self._manager.save(
             number,
             args=storage.save_args(items, lines, content),

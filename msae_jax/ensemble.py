@@ -215,7 +215,6 @@ def fit_many(
         log = run_directory.Log(out, progress.lines())
         rows = progress.unfinished()
         trainer = progress.trainer(rows, dataset, seeds_at_once, data_devices) if rows else None
-        seeds.free_initialisation()
         rounds = 0
         while trainer is not None and (todo := progress.unfinished()):
             lines = progress.add(trainer.epoch([row in todo for row in rows]), rows, dataset)

@@ -20,7 +20,7 @@ from jax import lax
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from msae_jax import data, losses, train
+from msae_jax import compiling, data, losses, train
 from msae_jax.config import TrainConfig
 from msae_jax.errors import InputError, unknown_name
 from msae_jax.inference import BATCH_SIZE, EVALUATION, even_size, sample_terms
@@ -110,17 +110,6 @@ def _tuned(members: Sequence[Member]) -> bool:
     return any(m.learning_rate is not None or m.beta is not None for m in members)
 
 
-@functools.partial(jax.jit, static_argnums=(0, 2), static_argnames="mesh")
-def _init(
-    task: train.Task, seeds: train.Keys, sample_shape: tuple[int, ...], *, mesh: Mesh
-) -> train.TrainState:
-    def one(_: Any, *seeds: jax.Array) -> train.TrainState:
-        keys = train.Keys(*(train.seed_keys(seed)[i] for i, seed in enumerate(seeds)))
-        return train.state_of_keys(task, keys, sample_shape)
-
-    return _on_members(one, Spread(mesh), (), *seeds)
-
-
 def init_states(
     task: train.Task,
     settings: TrainConfig,
@@ -130,25 +119,17 @@ def init_states(
 ) -> train.TrainState:
     """Returns the members' states before the first step; every leaf has a leading member axis.
 
+    The program that makes them is freed: a run needs it once, and it takes 15 to 35 MB.
+
     Args:
       mesh: where they lie, along its `seed` axis; on this process's first device where it is None.
     """
     mesh = mesh or make_mesh(devices=jax.local_devices()[:1])
-    base = settings.seed
-    seeds = (
-        np.array([m.seed if m.vary in ("all", source) else base for m in members], np.uint32)
-        for source in SOURCES
-    )
-    states = _init(task, train.Keys(*put(tuple(seeds), mesh, "seed")), sample_shape, mesh=mesh)
+    init = functools.partial(_init, task, sample_shape, mesh)
+    program = jax.jit(init, compiler_options=compiling.quickly())
+    states = program(put(_sources(settings, members), mesh, "seed"))
+    jax.block_until_ready(states)  # while it runs it is not freed
     return states.replace(tuned=put(tuned(settings, members), mesh, "seed"))
-
-
-def free_initialisation() -> None:
-    """Frees the programs of `init_states`, 15 to 35 MB each, once no states are being made.
-
-    A run needs them once; the next one compiles its own.
-    """
-    _init.clear_cache()  # type: ignore[attr-defined]
 
 
 def shapes(
@@ -158,7 +139,30 @@ def shapes(
     sample_shape: tuple[int, ...],
 ) -> train.TrainState:
     """Returns the shapes and dtypes of `init_states`."""
-    return jax.eval_shape(lambda: init_states(task, settings, members, sample_shape))
+    mesh = make_mesh(devices=jax.local_devices()[:1])
+    init = functools.partial(_init, task, sample_shape, mesh)
+    states = jax.eval_shape(init, _sources(settings, members))
+    return states.replace(tuned=jax.eval_shape(lambda: tuned(settings, members)))
+
+
+def _sources(settings: TrainConfig, members: Sequence[Member]) -> tuple[np.ndarray, ...]:
+    """Returns the seeds `[M]` of each of `SOURCES`."""
+    base = settings.seed
+
+    def of(source: str) -> np.ndarray:
+        return np.array([m.seed if m.vary in ("all", source) else base for m in members], np.uint32)
+
+    return tuple(map(of, SOURCES))
+
+
+def _init(
+    task: train.Task, sample_shape: tuple[int, ...], mesh: Mesh, seeds: tuple[jax.Array, ...]
+) -> train.TrainState:
+    def one(_: Any, *seeds: jax.Array) -> train.TrainState:
+        keys = train.Keys(*(train.seed_keys(seed)[i] for i, seed in enumerate(seeds)))
+        return train.state_of_keys(task, keys, sample_shape)
+
+    return _on_members(one, Spread(mesh), (), *seeds)
 
 
 def tuned(settings: TrainConfig, members: Sequence[Member]) -> train.Tuned | None:

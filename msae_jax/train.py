@@ -21,7 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from msae_jax import data, losses, models
+from msae_jax import compiling, data, losses, models
 from msae_jax.config import Objective, TrainConfig
 from msae_jax.errors import InputError
 from msae_jax.optimizer import make_optimizer
@@ -108,14 +108,24 @@ def seed_keys(seed: jax.Array | int) -> Keys:
     return Keys(*jax.random.split(jax.random.key(seed), 3))
 
 
-@functools.partial(jax.jit, static_argnums=(0, 2))
 def init_state(task: Task, seed: jax.Array | int, sample_shape: tuple[int, ...]) -> TrainState:
-    """Returns the state before the first step, for samples of `sample_shape`."""
-    return state_of_keys(task, seed_keys(seed), sample_shape)
+    """Returns the state before the first step, for samples of `sample_shape`.
+
+    A program of its own: in others use `state_of_keys`.
+    """
+    return _init_program()(task, seed, sample_shape)
+
+
+@functools.cache
+def _init_program() -> Callable[..., TrainState]:
+    def init(task: Task, seed: jax.Array, sample_shape: tuple[int, ...]) -> TrainState:
+        return state_of_keys(task, seed_keys(seed), sample_shape)
+
+    return jax.jit(init, static_argnums=(0, 2), compiler_options=compiling.quickly())
 
 
 def state_of_keys(task: Task, keys: Keys, sample_shape: tuple[int, ...]) -> TrainState:
-    """Returns the state before the first step that `keys` give."""
+    """Returns the state before the first step that `keys` give; to be traced."""
     variables = models.init_variables(task.model, keys.init, sample_shape)
     params = variables["params"]
     return TrainState(

@@ -82,8 +82,7 @@ class Resident:
         listed = [members[i] for i in rows]
         like = task, settings, listed, dataset.sample_shape
         if items is None:
-            # waits: the program can only be freed when it has run
-            self._states = jax.block_until_ready(seeds.init_states(*like, mesh))
+            self._states = seeds.init_states(*like, mesh)
         else:
             if self._padding:
                 items = jax.tree.map(lambda a: a[rows], items)

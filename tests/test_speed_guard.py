@@ -80,7 +80,9 @@ def test_a_step_computes_what_its_layers_need(name: str) -> None:
     settings, batch = recipe(name), 64
     model = models.build(settings.model)
     task = train.Task(model, settings.objective, make_optimizer(settings.optimizer, 1))
-    state = jax.eval_shape(lambda: train.init_state(task, 0, model.sample_shape))
+    state = jax.eval_shape(
+        lambda: train.state_of_keys(task, train.seed_keys(0), model.sample_shape)
+    )
     x = jax.ShapeDtypeStruct((batch, *model.sample_shape), jnp.float32)
     step = jax.jit(train.train_step, static_argnums=0).lower(task, state, x)
     quick = {

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from msae_jax import models
+from msae_jax import compiling, models
 from msae_jax.config import ModelConfig
 from msae_jax.errors import InputError
 from msae_jax.models.conv import halve
@@ -32,14 +32,13 @@ PARAMETERS = {
 def made() -> dict[str, tuple]:
     """Each model with its variables and a batch of three samples in [0, 1]."""
     found = {}
+    init = jax.jit(
+        models.init_variables, static_argnums=(0, 2), compiler_options=compiling.quickly()
+    )
     for name in PARAMETERS:
         model = models.build(ModelConfig(name))
         x = jax.random.uniform(jax.random.key(1), (3, *model.sample_shape))
-        found[name] = (
-            model,
-            models.init_variables(model, jax.random.key(0), model.sample_shape),
-            x,
-        )
+        found[name] = model, init(model, jax.random.key(0), model.sample_shape), x
     return found
 
 
@@ -106,14 +105,18 @@ def test_the_latent_of_ae5_is_rectified(made: dict[str, tuple]) -> None:
 
 def test_sizes_are_fields() -> None:
     options = {"latent_dim": 9, "channels": [4, 6, 8]}
-    model = models.build(ModelConfig("conv", options), (32, 16, 3))
-    variables = models.init_variables(model, jax.random.key(0), (32, 16, 3))
-    out = model.apply(variables, jnp.zeros((2, 32, 16, 3)))
+    out = _shapes(models.build(ModelConfig("conv", options), (32, 16, 3)), (32, 16, 3))
     assert out.recon.shape == (2, 32, 16, 3)
     assert out.z.shape == (2, 9)
-    signal = models.build(ModelConfig("msae", {"latent_dim": 10}), (100,))
-    variables = models.init_variables(signal, jax.random.key(0), (100,))
-    assert signal.apply(variables, jnp.zeros((2, 100))).recon.shape == (2, 100)
+    out = _shapes(models.build(ModelConfig("msae", {"latent_dim": 10}), (100,)), (100,))
+    assert out.recon.shape == (2, 100)
+    assert out.z.shape == (2, 10)
+
+
+def _shapes(model: nn.Module, sample_shape: tuple[int, ...]) -> Output:
+    """Returns the shapes of the output for a batch of two."""
+    x = jnp.zeros((2, *sample_shape))
+    return jax.eval_shape(lambda: model.init_with_output(jax.random.key(0), x))[0]
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,9 @@ import sys
 def give_back() -> None:
     """Gives free memory back to the system; a few milliseconds.
 
-    glibc keeps freed blocks of up to 32 MiB, the more the larger those were that were freed before,
-    and takes more where none of them fits. Other C libraries are left alone.
+    glibc returns a freed block at once only above a size that rises to that of the largest freed so
+    far, at most 32 MiB. Smaller ones stay, and the heap grows where none fits the next request.
+    Other C libraries are left alone.
     """
     if sys.platform.startswith("linux"):
         trim = getattr(ctypes.CDLL(None), "malloc_trim", None)

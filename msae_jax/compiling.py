@@ -1,4 +1,4 @@
-"""How programs are compiled that run once: those that make initial values."""
+"""How programs are compiled that make initial values."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import jax
 
 
 def quickly() -> dict[str, bool | int | float | str] | None:
-    """Returns their `compiler_options`, for `jax.jit`.
+    """Returns the `compiler_options` of `jax.jit` for such a program; None for the defaults.
 
-    On a CPU such a program takes longer to compile than to run, and no less than one that trains:
-    with the first of LLVM's levels of optimisation two fifths to two thirds of the time that the
-    third takes. Its results are the same bits, which those without any optimisation are not.
+    It runs once, in milliseconds, and on a CPU takes as long to compile as one that trains: with
+    the first of LLVM's levels of optimisation two fifths to two thirds of the time that the third
+    takes. The results are the same bits, which those without any optimisation are not.
     """
     return {"xla_backend_optimization_level": 1} if jax.default_backend() == "cpu" else None

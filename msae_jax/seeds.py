@@ -128,7 +128,7 @@ def init_states(
     init = functools.partial(_init, task, sample_shape, mesh)
     program = jax.jit(init, compiler_options=compiling.quickly())
     states = program(put(_sources(settings, members), mesh, "seed"))
-    jax.block_until_ready(states)  # while it runs it is not freed
+    jax.block_until_ready(states)  # a program that still runs outlives this function
     return states.replace(tuned=put(tuned(settings, members), mesh, "seed"))
 
 

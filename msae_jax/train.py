@@ -111,12 +111,13 @@ def seed_keys(seed: jax.Array | int) -> Keys:
 def init_state(task: Task, seed: jax.Array | int, sample_shape: tuple[int, ...]) -> TrainState:
     """Returns the state before the first step, for samples of `sample_shape`.
 
-    A program of its own: in others use `state_of_keys`.
+    Not to be called in a transformation, where its compiler options are refused: use
+    `state_of_keys` there.
     """
     return _init_program()(task, seed, sample_shape)
 
 
-@functools.cache
+@functools.cache  # made when it is first called: to ask for the backend starts it
 def _init_program() -> Callable[..., TrainState]:
     def init(task: Task, seed: jax.Array, sample_shape: tuple[int, ...]) -> TrainState:
         return state_of_keys(task, seed_keys(seed), sample_shape)

@@ -7,7 +7,8 @@ import sys
 
 import pytest
 
-ENVIRONMENT = {k: v for k, v in os.environ.items() if not k.startswith("MALLOC_")}
+TUNING = ("MALLOC_", "GLIBC_TUNABLES", "LD_PRELOAD")
+ENVIRONMENT = {k: v for k, v in os.environ.items() if not k.startswith(TUNING)}
 BLOCKS = """
 import resource
 import numpy as np

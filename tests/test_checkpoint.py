@@ -17,7 +17,7 @@ import jax
 import numpy as np
 import pytest
 
-from msae_jax import checkpoint, items
+from msae_jax import allocator, checkpoint, items
 from msae_jax.config import METRICS, ModelConfig, TrainConfig
 from msae_jax.data import Dataset
 from msae_jax.errors import CheckpointError, InputError
@@ -221,6 +221,23 @@ def test_histories_of_many_members_take_little_memory(tmp_path: Path) -> None:
         tracemalloc.stop()
         writer.close()
     assert peak - held < 0.5 * held
+
+
+def test_free_memory_is_given_back_before_each_save(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arrays = items.Items({"params": {"w": np.zeros((1, 2), np.float32)}}, {"step": np.zeros(1)})
+    seen = []
+    monkeypatch.setattr(allocator, "give_back", lambda: seen.append(written(tmp_path)))
+    writer = checkpoint.Writer(tmp_path, SETTINGS, (2,))
+    for number in (1, 2):
+        writer.save_items(number, arrays, [lines(number)], {"members": [{}]}, None)
+    writer.close()
+    assert seen == [set(), {"1"}]
+
+
+def written(run: Path) -> set[str]:
+    return {path.name for path in (run / "checkpoints").iterdir()}
 
 
 def test_a_checkpoint_opens_on_other_device_counts(finished: Path) -> None:

@@ -192,6 +192,13 @@ def test_bombs_inside_the_pickle(refuse, program):
     refuse(zipped(program))
 
 
+def test_names_are_counted(refuse):
+    """They take the longest to read; torch.save writes each once."""
+    names = b"ccollections\nOrderedDict\n"
+    assert "50000 names" in refuse(zipped(names * 50_001))
+    assert "50000 names" not in refuse(zipped(names * 50_000))
+
+
 def test_the_largest_file_within_the_limits_is_read_in_time(tmp_path):
     """Repeats a storage up to the limit, in as many tensors as are allowed."""
     view = tensor(1, (3_300,), (0,))

@@ -1,0 +1,29 @@
+from __future__ import annotations
+
+import jax
+import numpy as np
+import pytest
+
+from msae_jax import compiling, train
+from msae_jax.config import ModelConfig, TrainConfig
+from msae_jax.data import Dataset
+
+
+@pytest.mark.parametrize(("model", "name"), [("msae", "signals"), ("baseline", "signals")])
+def test_quick_programs_give_the_bits_of_others(model: str, name: str, request) -> None:
+    dataset: Dataset = request.getfixturevalue(name)
+    task = train.make_task(TrainConfig(model=ModelConfig(model)), dataset)
+
+    @jax.jit
+    def usual(seed: int) -> train.TrainState:
+        return train.state_of_keys(task, train.seed_keys(seed), dataset.sample_shape)
+
+    quick = train.init_state(task, 3, dataset.sample_shape)
+    for a, b in zip(jax.tree.leaves(quick.params), jax.tree.leaves(usual(3).params), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_only_cpus_are_asked_to_compile_quickly(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert compiling.quickly()
+    monkeypatch.setattr(jax, "default_backend", lambda: "tpu")
+    assert compiling.quickly() is None

@@ -237,10 +237,9 @@ def write(out: Path, found: dict[str, dict[str, Timed]], seeds: int) -> None:
     from msae_jax.files import replacing
 
     kept = json.loads(out.read_text()) if out.exists() else {}
-    described: dict[str, Any] = environment.describe() | {
+    described: dict[str, Any] = environment.describe_machine() | {
         "torch": torch.__version__,
         "threads": torch.get_num_threads(),
-        "cores": os.cpu_count(),
     }
     for part, timed in found.items():
         runs = {name: vars(t) for name, t in timed.items()}

@@ -339,7 +339,7 @@ def main() -> None:
     content = {
         "axes": [asdict(axis) for axis in AXES],
         "results": results,
-        "environment": environment.describe() | {"cores": os.cpu_count()},
+        "environment": environment.describe_machine(),
     }
     args.out.parent.mkdir(parents=True, exist_ok=True)
     with replacing(args.out, overwrite=True) as temporary:

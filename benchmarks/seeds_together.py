@@ -89,7 +89,7 @@ def main() -> None:
             flush=True,
         )
     if args.out is not None:
-        content = {"results": results, "environment": environment.describe()}
+        content = {"results": results, "environment": environment.describe_machine()}
         args.out.write_text(json.dumps(content, indent=1) + "\n")
 
 

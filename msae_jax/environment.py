@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import platform
 from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 PACKAGES = ("msae-jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
@@ -30,3 +32,18 @@ def describe() -> dict[str, Any]:
         "platform": f"{platform.system()} {platform.machine()}",
         "device": f"{len(devices)} x {devices[0].platform} ({devices[0].device_kind})",
     }
+
+
+def describe_machine() -> dict[str, Any]:
+    """Returns `describe`'s record with the processor and its cores, on which times depend."""
+    return describe() | {"processor": _processor(), "cores": os.cpu_count()}
+
+
+def _processor() -> str:
+    """Returns the processor's model; on Linux of the kernel's table, which says most."""
+    table = Path("/proc/cpuinfo")
+    lines = table.read_text().splitlines() if table.is_file() else []
+    pairs = (line.partition(":") for line in lines)
+    entries = {key.strip(): value.strip() for key, _, value in pairs}
+    name = entries.get("model name") or platform.processor() or platform.machine()
+    return f"{name}, AVX-512" if "avx512f" in entries.get("flags", "").split() else name

@@ -1,13 +1,16 @@
-"""Strict dtype promotion everywhere, eight host devices, and small data sets that need no files."""
+"""Strict dtype promotion everywhere, eight host devices, small data sets, the official files."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
 
+from msae_jax import data
 from msae_jax.data import Dataset, Split
 
 jax.config.update("jax_numpy_dtype_promotion", "strict")
@@ -31,6 +34,40 @@ def images() -> Dataset:
     coarse = rng.integers(0, 256, (90, 7, 7, 1), dtype=np.uint8)
     x = coarse.repeat(4, axis=1).repeat(4, axis=2)
     return Dataset("images", Split(x[:70]), Split(x[70:]))
+
+
+@pytest.fixture(scope="session")
+def official() -> Path:
+    """The folder with `mnist/` and `fashion_mnist/`, the official IDX files."""
+    beside = Path(__file__).parents[2] / "shared" / "data"
+    folder = Path(os.environ.get("MSAE_DATA_DIR") or beside)
+    if not (folder / "mnist" / "train-images-idx3-ubyte.gz").is_file():
+        pytest.skip(f"no official MNIST files in {folder}: set MSAE_DATA_DIR")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tfds_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for prepared data that is not the user's own."""
+    return tmp_path_factory.mktemp("tensorflow_datasets")
+
+
+def _official(name: str, folder: Path, tfds_root: Path) -> Dataset:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TFDS_DATA_DIR", str(tfds_root))
+        return data.load(name, data_dir=folder)
+
+
+@pytest.fixture(scope="session")
+def mnist(official: Path, tfds_root: Path) -> Dataset:
+    """MNIST, prepared once per session from the official files."""
+    return _official("mnist", official, tfds_root)
+
+
+@pytest.fixture(scope="session")
+def fashion_mnist(official: Path, tfds_root: Path) -> Dataset:
+    """Fashion-MNIST, prepared once per session from the official files."""
+    return _official("fashion_mnist", official, tfds_root)
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -11,11 +11,18 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from msae_jax import experiments, ledger, models
+from msae_jax import data, experiments, inference, ledger
+from msae_jax.recipes import recipe
 from msae_jax.weights import load_weights
 
 ROOT = Path(__file__).parent.parent
-TRAINED = ("msae", "baseline", "msae-mlp", "conv", "vae3")
+KEPT = {  # weights: the study that trained them, the claim of their error
+    "msae": ("sines", "msae-test-mse"),
+    "baseline": ("sines", "baseline-test-mse"),
+    "msae-mlp": ("mnist-multiscale", "msae-mlp-test-mse"),
+    "conv": ("mnist-architectures", "conv-test-mse"),
+    "vae3": ("fashion-vae", "vae3-test-nats"),
+}
 
 
 def test_the_ledger_is_of_the_results_beside_it() -> None:
@@ -44,11 +51,24 @@ def test_kept_files_are_small() -> None:
         assert sum(p.stat().st_size for p in (ROOT / folder).rglob("*") if p.is_file()) <= most
 
 
-@pytest.mark.parametrize("name", TRAINED)
-def test_kept_weights_open(name: str) -> None:
+@pytest.mark.parametrize("name", KEPT)
+def test_kept_weights_are_seed_0_of_their_study(name: str, request: pytest.FixtureRequest) -> None:
+    study, claim_id = KEPT[name]
     weights = load_weights(ROOT / f"checkpoints/{name}.safetensors")
     assert weights.config.model.name == name
-    assert models.parameter_count(weights.model) > 40_000
+    settings = recipe(name)
+    dataset = data.load("sines") if study == "sines" else request.getfixturevalue(settings.data)
+    objective = settings.objective
+    got = inference.evaluate(weights.model, weights.variables, dataset.test.x, objective)
+
+    claims = json.loads((ROOT / f"figures/{study}/results.json").read_text())["claims"]
+    (claim,) = (c for c in claims if c["id"] == claim_id)
+    assert got[claim_id.rsplit("-", 1)[1]] == pytest.approx(claim["values"][0], rel=1e-3)
+    readme = (ROOT / "checkpoints/README.md").read_text()
+    (row,) = re.findall(rf"^\| `{name}\.safetensors` \|.* \| (.*) \|$", readme, re.MULTILINE)
+    said = [float(number) for number in re.findall(r"[\d.]+", row)]
+    wanted = [got["mse"], got["nats"]] if "nats" in row else [got["mse"]]
+    assert said == pytest.approx(wanted, rel=1e-3)
 
 
 def _kept_lines(name: str) -> list[dict[str, Any]]:

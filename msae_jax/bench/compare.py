@@ -216,7 +216,7 @@ def table(results: Sequence[Result], limits: Peaks) -> str:
 
 def to_dict(results: Sequence[Result], limits: Peaks) -> dict[str, Any]:
     """Returns results, peaks, versions and device as JSON values."""
-    described = environment.describe()
+    described = environment.describe_machine()
     if "torch" in sys.modules:
         import torch
 

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 
 SIZE = 2048  # of the square matrices: 16 MiB each
 VALUES = 2**26  # of the array that is copied: 256 MiB, beyond any cache
-REPEATS = 5
+SECONDS = 2.0  # of each: other work, or a badly placed thread, may halve the speed for a while
 
 
 class Peaks(NamedTuple):
@@ -24,7 +24,7 @@ class Peaks(NamedTuple):
 
 @functools.cache
 def peaks() -> Peaks:
-    """Measures both; the best of a few repeats, since other work can only slow them."""
+    """Measures both; the best of some seconds, since other work can only slow them."""
     a = jnp.ones((SIZE, SIZE))
     product = jax.jit(lambda a: jnp.dot(a, a, precision=jax.lax.Precision.HIGHEST))
     flat = jnp.ones(VALUES)
@@ -37,9 +37,8 @@ def peaks() -> Peaks:
 
 def _fastest(fn: Callable[[jax.Array], Any], x: jax.Array) -> float:
     jax.block_until_ready(fn(x))
-    seconds = []
-    for _ in range(REPEATS):
-        start = time.perf_counter()
+    fastest, end = float("inf"), time.perf_counter() + SECONDS
+    while (start := time.perf_counter()) < end:
         jax.block_until_ready(fn(x))
-        seconds.append(time.perf_counter() - start)
-    return min(seconds)
+        fastest = min(fastest, time.perf_counter() - start)
+    return fastest

@@ -1,29 +1,11 @@
-"""Fixtures of the data tests: the official files, and a TFDS folder of the tests' own."""
+"""Fixtures of the data tests: a TFDS folder of the tests' own, and MNIST in other layouts."""
 
 from __future__ import annotations
 
 import gzip
-import os
 from pathlib import Path
 
 import pytest
-
-from msae_jax import data
-
-
-@pytest.fixture(scope="session")
-def official() -> Path:
-    """The folder with `mnist/` and `fashion_mnist/`, the official IDX files."""
-    beside = Path(__file__).parents[2].parent / "shared" / "data"
-    folder = Path(os.environ.get("MSAE_DATA_DIR") or beside)
-    if not (folder / "mnist" / "train-images-idx3-ubyte.gz").is_file():
-        pytest.skip(f"no official MNIST files in {folder}: set MSAE_DATA_DIR")
-    return folder
-
-
-@pytest.fixture(scope="session")
-def tfds_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("tensorflow_datasets")
 
 
 @pytest.fixture(autouse=True)
@@ -34,14 +16,6 @@ def own_folders(tfds_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for scheme in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
         monkeypatch.delenv(scheme, raising=False)
         monkeypatch.delenv(scheme.upper(), raising=False)
-
-
-@pytest.fixture(scope="session")
-def mnist(official: Path, tfds_root: Path) -> data.Dataset:
-    """MNIST, prepared once per session from the official files."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("TFDS_DATA_DIR", str(tfds_root))
-        return data.load("mnist", data_dir=official)
 
 
 @pytest.fixture

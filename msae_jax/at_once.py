@@ -31,21 +31,31 @@ def choose_at_once(
       members: how many a device has.
     """
     device = jax.local_devices()[0]
-    if device.platform == "cpu":
+    if members == 1 or device.platform == "cpu":
         return 1
     best = 1
     if distributed.is_main():
         stats = device.memory_stats() or {}
         limit = 0.8 * (stats.get("bytes_limit", float("inf")) - stats.get("bytes_in_use", 0))
-        here, state = jax.device_put(x, device), make_state()
-        best_seconds, count = float("inf"), 1
-        while count <= members:
-            many = jax.tree.map(lambda a, n=count: jnp.repeat(a, n, axis=0), state)
-            seconds = _seconds_per_member(task, many, here, batch_size, limit)
-            if seconds is None or seconds > 0.98 * best_seconds:
-                break
-            best, best_seconds, count = count, seconds, 2 * count
+        here, state = jnp.asarray(x), make_state()
+
+        def seconds(count: int) -> float | None:
+            many = jax.tree.map(lambda a: jnp.repeat(a, count, axis=0), state)
+            return _seconds_per_member(task, many, here, batch_size, limit)
+
+        best = _fastest(seconds, members)
     return distributed.from_main(best)  # the same program everywhere
+
+
+def _fastest(seconds: Callable[[int], float | None], most: int) -> int:
+    """Returns the last power of two before one that is not 2% faster, or does not fit: None."""
+    best, best_seconds, count = 1, float("inf"), 1
+    while count <= most:
+        found = seconds(count)
+        if found is None or found > 0.98 * best_seconds:
+            break
+        best, best_seconds, count = count, found, 2 * count
+    return best
 
 
 def _seconds_per_member(

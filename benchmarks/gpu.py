@@ -175,7 +175,7 @@ def describe() -> dict[str, Any]:
     from msae_jax import environment
 
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "none"
-    return environment.describe() | {"torch": torch.__version__, "torch_gpu": gpu}
+    return environment.describe_machine() | {"torch": torch.__version__, "torch_gpu": gpu}
 
 
 def here(part: str, model: str, seeds: int, sizes: Sizes, images: str) -> dict[str, Any]:

@@ -167,7 +167,7 @@ def main() -> None:
             torch_version = {"torch": torch.__version__, "threads": torch.get_num_threads()}
             content = {
                 "recipes": [*others, found],
-                "environment": environment.describe() | torch_version,
+                "environment": environment.describe_machine() | torch_version,
             }
             args.out.parent.mkdir(parents=True, exist_ok=True)
             args.out.write_text(json.dumps(content, indent=1) + "\n")

@@ -37,7 +37,8 @@ def choose_at_once(
     if distributed.is_main():
         stats = device.memory_stats() or {}
         limit = 0.8 * (stats.get("bytes_limit", float("inf")) - stats.get("bytes_in_use", 0))
-        here, state = jnp.asarray(x), make_state()
+        state = make_state()
+        here = jax.device_put(x, next(iter(state.step.devices())))
 
         def seconds(count: int) -> float | None:
             many = jax.tree.map(lambda a: jnp.repeat(a, count, axis=0), state)
@@ -48,7 +49,11 @@ def choose_at_once(
 
 
 def _fastest(seconds: Callable[[int], float | None], most: int) -> int:
-    """Returns the last power of two before one that is not 2% faster, or does not fit: None."""
+    """Doubles a count from 1 to `most` while it gains 2% or more, and returns the last that did.
+
+    Args:
+      seconds: gives those of a count per member, or None where it does not fit; 1 is taken anyway.
+    """
     best, best_seconds, count = 1, float("inf"), 1
     while count <= most:
         found = seconds(count)

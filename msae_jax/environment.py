@@ -39,9 +39,11 @@ def describe_machine() -> dict[str, Any]:
     return describe() | {"processor": _processor(), "cores": os.cpu_count()}
 
 
-def _processor() -> str:
-    """Returns the processor's model; on Linux of the kernel's table, which says most."""
-    table = Path("/proc/cpuinfo")
+def _processor(table: Path = Path("/proc/cpuinfo")) -> str:
+    """Returns the processor's model, as Linux's own table has it where there is one.
+
+    With AVX-512 or without it float32 products differ in speed by two, under one name in clouds.
+    """
     lines = table.read_text().splitlines() if table.is_file() else []
     pairs = (line.partition(":") for line in lines)
     entries = {key.strip(): value.strip() for key, _, value in pairs}

@@ -1,8 +1,7 @@
-"""How many seeds train as one batch: measured on what is not a CPU, here a CPU that says so."""
+"""How many seeds train as one batch: measured, on a CPU in place of an accelerator."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
 
@@ -18,91 +17,99 @@ from msae_jax.seeds import Member
 SETTINGS = TrainConfig(model=ModelConfig("baseline", {"hidden": [16]}), batch_size=32)
 
 
-@dataclass
-class Accelerator:
-    """A device that is no CPU, asked how many members to train at once."""
+@pytest.fixture(scope="module")
+def case(signals: Dataset) -> tuple[train.Task, train.TrainState, np.ndarray]:
+    """A task, the state of one member with its leading axis, and samples."""
+    task = seeds.make_task(SETTINGS, signals, [Member(0)])
+    state = seeds.init_states(task, SETTINGS, [Member(0)], signals.sample_shape)
+    return task, state, signals.train.x
 
-    task: train.Task
-    state: train.TrainState
-    x: np.ndarray
-    stats: dict[str, int] = field(default_factory=dict)
 
-    @property
-    def platform(self) -> str:
-        return "gpu"
-
-    def memory_stats(self) -> dict[str, int]:
-        return self.stats
-
-    def choose(self, members: int) -> int:
-        return at_once.choose_at_once(
-            self.task, lambda: self.state, self.x, batch_size=32, members=members
-        )
+def choose(case: tuple[train.Task, train.TrainState, np.ndarray], members: int) -> int:
+    task, state, x = case
+    return at_once.choose_at_once(task, lambda: state, x, batch_size=32, members=members)
 
 
 @pytest.fixture
-def accelerator(signals: Dataset, monkeypatch: pytest.MonkeyPatch) -> Accelerator:
-    task = seeds.make_task(SETTINGS, signals, [Member(0)])
-    state = seeds.init_states(task, SETTINGS, [Member(0)], signals.sample_shape)
-    device = Accelerator(task, state, signals.train.x)
+def memory(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
+    """The statistics of the memory of an accelerator, to be filled."""
+    stats: dict[str, int] = {}
+    device = SimpleNamespace(platform="gpu", memory_stats=lambda: stats)
     monkeypatch.setattr(jax, "local_devices", lambda: [device])
-    return device
+    return stats
 
 
-def test_it_doubles_while_a_step_is_faster_per_member() -> None:
-    counts = []
+@pytest.mark.parametrize(
+    ("seconds", "most", "expected"),
+    [
+        ([1, 0.5, 0.25, 0.26], 64, 4),
+        ([1, 0.97, 0.96], 64, 2),  # 2% is the least gain that is worth more memory
+        ([1, 0.99], 64, 1),
+        ([1, 0.5, 0.25, 0.1], 5, 4),
+        ([1, 0.5, None], 64, 2),
+        ([None], 64, 1),
+    ],
+)
+def test_it_doubles_while_that_is_faster_and_fits(
+    seconds: list[float | None], most: int, expected: int
+) -> None:
+    assert at_once._fastest(dict(zip((1, 2, 4, 8), seconds, strict=False)).get, most) == expected
 
-    def seconds(count: int) -> float:
-        counts.append(count)
-        return 1 / count if count < 8 else 1.0
 
-    assert at_once._fastest(seconds, 64) == 4
-    assert counts == [1, 2, 4, 8]
-    assert at_once._fastest(seconds, 3) == 2
+def test_a_step_is_timed_where_it_fits(
+    case: tuple[train.Task, train.TrainState, np.ndarray],
+) -> None:
+    task, state, x = case
+    measured = [
+        at_once._seconds_per_member(task, state, jax.numpy.asarray(x), 32, limit)
+        for limit in (x.nbytes, float("inf"))
+    ]
+    assert measured[0] is None
+    assert measured[1] is not None
+    assert 0 < measured[1] < 60
 
 
-def test_it_stays_within_memory(accelerator: Accelerator, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Steps are compiled and run, and then taken to be the faster, the more members they have."""
-    counts = []
+def test_what_memory_is_free_limits_it(
+    case: tuple[train.Task, train.TrainState, np.ndarray],
+    memory: dict[str, int],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    limits, counts = [], []
 
-    def seconds(task: train.Task, states: train.TrainState, *args: Any) -> float | None:
+    def seconds(
+        task: train.Task, states: train.TrainState, x: Any, batch: int, limit: float
+    ) -> float | None:
+        limits.append(limit)
         counts.append(len(states.step))
-        found = actual(task, states, *args)
-        assert found is None or found > 0
-        return found and 1 / counts[-1]
+        assert {len(leaf) for leaf in jax.tree.leaves(states)} == {counts[-1]}
+        return 1 / counts[-1]
 
-    actual = at_once._seconds_per_member
     monkeypatch.setattr(at_once, "_seconds_per_member", seconds)
-    params = sum(leaf.nbytes for leaf in jax.tree.leaves(accelerator.state.params))
-    accelerator.stats |= {"bytes_limit": accelerator.x.nbytes + 40 * params, "bytes_in_use": 0}
-    chosen = accelerator.choose(256)
-    assert 1 < chosen < 256
-    assert counts[-1] == 2 * chosen  # the one that did not fit
-
-    accelerator.stats["bytes_in_use"] = accelerator.stats["bytes_limit"]
-    assert accelerator.choose(256) == 1
+    memory |= {"bytes_limit": 1000, "bytes_in_use": 400}
+    assert choose(case, 4) == 4
+    assert counts == [1, 2, 4]
+    assert set(limits) == {480}  # a fifth is left for fragments
 
 
 @pytest.mark.parametrize(("platform", "members"), [("gpu", 1), ("cpu", 8)])
 def test_nothing_is_measured_without_need(
     monkeypatch: pytest.MonkeyPatch, platform: str, members: int
 ) -> None:
-    monkeypatch.setattr(at_once.jax, "local_devices", lambda: [SimpleNamespace(platform=platform)])
+    monkeypatch.setattr(jax, "local_devices", lambda: [SimpleNamespace(platform=platform)])
     unused: Any = None
     assert at_once.choose_at_once(unused, unused, unused, batch_size=32, members=members) == 1
 
 
-def test_other_errors_than_of_memory_are_raised(
-    accelerator: Accelerator, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.usefixtures("memory")
+def test_no_memory_is_an_answer_and_other_errors_are_not(
+    case: tuple[train.Task, train.TrainState, np.ndarray], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fails(error: str) -> None:
-        def epoch(*args: Any, **kwargs: Any) -> Any:
-            raise jax.errors.JaxRuntimeError(error)
+    def epoch(*args: Any, **kwargs: Any) -> Any:
+        raise jax.errors.JaxRuntimeError(message)
 
-        monkeypatch.setattr(train, "epoch", epoch)
-
-    fails("RESOURCE_EXHAUSTED: out of memory")
-    assert accelerator.choose(8) == 1
-    fails("INTERNAL: something else")
+    monkeypatch.setattr(train, "epoch", epoch)
+    message = "RESOURCE_EXHAUSTED: out of memory"
+    assert choose(case, 8) == 1
+    message = "INTERNAL: something else"
     with pytest.raises(jax.errors.JaxRuntimeError, match="something else"):
-        accelerator.choose(8)
+        choose(case, 8)

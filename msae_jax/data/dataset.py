@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol, runtime_checkable
@@ -86,11 +87,17 @@ def aligned(x: np.ndarray) -> np.ndarray:
     """Returns the array where JAX needs no copy of it on a CPU: at a multiple of 64 bytes."""
     if x.flags.c_contiguous and x.ctypes.data % 64 == 0:
         return x
-    memory = np.empty(x.nbytes + 64, np.uint8)
-    begin = -memory.ctypes.data % 64
-    copy = memory[begin : begin + x.nbytes].view(x.dtype).reshape(x.shape)
+    copy = empty_aligned(x.shape, x.dtype)
     copy[...] = x
     return copy
+
+
+def empty_aligned(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    """Returns an array of any values for which `aligned` needs no copy."""
+    size = math.prod(shape) * dtype.itemsize
+    memory = np.empty(size + 64, np.uint8)
+    begin = -memory.ctypes.data % 64
+    return memory[begin : begin + size].view(dtype).reshape(shape)
 
 
 def take(x: np.ndarray | Source, indices: np.ndarray) -> np.ndarray:

@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 from tensorflow_datasets.proto import tf_example_pb2
 
-from msae_jax.data.dataset import Split
+from msae_jax.data.dataset import Split, empty_aligned
 from msae_jax.data.prepare import quiet
 from msae_jax.errors import InputError
 
@@ -57,7 +57,7 @@ class Records:
         labelled = "label" in self._features and self._features["label"].shape == ()
         labelled = labelled and np.issubdtype(self._features["label"].np_dtype, np.integer)
         y = np.empty(len(self), np.int32) if labelled else None
-        x = None if streaming else np.empty(self.shape, self.dtype)
+        x = None if streaming else empty_aligned(self.shape, self.dtype)
         for index, record in self._all() if labelled or not streaming else ():
             example = self._example(record)
             if x is not None:

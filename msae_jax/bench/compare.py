@@ -201,9 +201,11 @@ def table(results: Sequence[Result], limits: Peaks) -> str:
             timed = r.seconds.get(side)
             spread = timed and f"{r.median(side):.4g} ({min(timed):.4g} to {max(timed):.4g})"
             cells.append(spread or "not run")
-        ratio = f"{r.ratio:.2f}" + ("" if r.agree else ", results differ")
         share = r.share(limits)
-        most = f"{r.ratio / share:.1f}"
+        ratio = most = "no PyTorch"
+        if r.fastest is not None:
+            ratio = f"{r.ratio:.2f}" + ("" if r.agree else ", results differ")
+            most = f"{r.ratio / share:.1f}"
         rows.append([r.model, r.task, f"{r.samples:,}", *cells, ratio, f"{share:.0%}", most])
     lines = ["| " + " | ".join(row) + " |" for row in rows]
     lines.append(

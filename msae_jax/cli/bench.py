@@ -52,7 +52,7 @@ def bench(
         for result in found:
             for side, reason in result.failed.items():
                 print(f"msae: warning: {name}: {side} could not run: {reason}", file=sys.stderr)
-            ratio = f"{result.ratio:.2f} times"
+            ratio = "no PyTorch" if result.fastest is None else f"{result.ratio:.2f} times"
             print(f"{name}, {result.task}: {result.median():.4g} s, {ratio}", flush=True)
     if all(len(result.seconds) == 1 for result in results):
         print("msae: warning: PyTorch is not installed (extra torch)", file=sys.stderr)

@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 
 @app.command()
 def train(
-    model: Annotated[str | None, typer.Option(help="A name, or package.module:Class.")] = None,
+    model: Annotated[
+        str | None, typer.Option(help="A name, or package.module:Class. [msae]")
+    ] = None,
     data: Data = None,
     data_dir: DataDir = None,
     out: Annotated[Path | None, typer.Option(help="Run directory. [runs/MODEL-DATA-SEED]")] = None,
@@ -135,7 +137,7 @@ def _one(settings: TrainConfig, out: Path, resume: bool, data_dir: Path | None) 
     last = done.history[-1]
     print(
         f"{settings.model.name} on {settings.data}, epoch {last['epoch']}: "
-        f"test MSE {last['test_mse']:.6g} per pixel, {last['test_nats']:.6g} nats per sample "
+        f"test MSE {last['test_mse']:.6g} per value, {last['test_nats']:.6g} nats per sample "
         f"(seed {settings.seed}; one seed is not a result)"
     )
     print(out)

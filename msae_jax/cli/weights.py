@@ -38,7 +38,7 @@ def evaluate(
     member: MemberIndex = None,
     as_json: AsJson = False,
 ) -> None:
-    """Evaluate weights on a data set: MSE per pixel, nats per sample."""
+    """Evaluate weights on a data set: MSE per value, nats per sample."""
     from msae_jax import inference
     from msae_jax import weights as w
 
@@ -90,7 +90,7 @@ def _evaluate_all(
     mse, nats = means["mse"], means["nats"]
     print(
         f"{found['model']} on {name} {split}, {found['n']} samples, {len(many.seeds)} seeds: MSE "
-        f"{mse.mean:.6g} per pixel (95% interval {mse.low:.6g} to {mse.high:.6g}), "
+        f"{mse.mean:.6g} per value (95% interval {mse.low:.6g} to {mse.high:.6g}), "
         f"{nats.mean:.6g} nats per sample ({nats.low:.6g} to {nats.high:.6g})"
     )
     for seed, text in many.diverged.items():

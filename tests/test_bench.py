@@ -77,6 +77,8 @@ def test_bench_needs_no_pytorch(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (result.samples, list(result.seconds)) == (192, ["ours"])
     assert len(result.seconds["ours"]) == 2
     assert result.fastest is None
+    weights_and_moments = 3 * 4 * 49_600
+    assert result.traffic == 192 * 128 * 4 + 3 * 2 * (weights_and_moments + 4)  # and Adam's count
     with pytest.raises(InputError, match="at least 1"):
         bench.bench(recipe("baseline"), repeats=0)
     results = bench.bench_inference(recipe("baseline"), steps=1, repeats=2)
@@ -97,6 +99,7 @@ def test_all_sides_learn_alike(name: str, data: str) -> None:
     limits = bench.Peaks(matmul=100.0, bandwidth=10.0)
     assert result.share(limits) == pytest.approx(result.operations / result.median() / 1e9 / 100.0)
     assert f"| {result.ratio:.2f} |" in bench.table([result], limits)
+    assert result.bandwidth_share(limits) == result.traffic / result.median() / 1e9 / 10.0
     assert not replace(result, apart=result.apart | {"tuned": 0.02}).agree
 
 

@@ -66,6 +66,8 @@ class Result:
       tolerance: what `apart` may be where both compute the same.
       failed: by side, why it could not run.
       operations: floating-point operations of an epoch or a pass; see `Operations`.
+      traffic: bytes that it moves at the least: the samples read once and, in each batch, the
+        parameters read or, in training, parameters and the optimiser's state read and written.
     """
 
     task: str
@@ -77,6 +79,7 @@ class Result:
     tolerance: float
     failed: dict[str, str]
     operations: float
+    traffic: float
 
     def median(self, side: str = "ours") -> float:
         return statistics.median(self.seconds[side])
@@ -101,6 +104,10 @@ class Result:
         """The fraction of the measured matmul peak that the model's operations reach."""
         return self.operations / self.median() / 1e9 / limits.matmul
 
+    def bandwidth_share(self, limits: Peaks) -> float:
+        """The fraction of the measured memory bandwidth; above 1 where caches hold the state."""
+        return self.traffic / self.median() / 1e9 / limits.bandwidth
+
 
 def in_turn(
     calls: Mapping[str, Callable[[], T]], repeats: int
@@ -118,6 +125,11 @@ def in_turn(
             last[name] = call()
             seconds[name].append(time.perf_counter() - start)
     return seconds, last
+
+
+def nbytes(tree: Any) -> int:
+    """Returns the bytes of all arrays of a tree."""
+    return sum(leaf.nbytes for leaf in jax.tree.leaves(tree))
 
 
 def check_counts(steps: int | None, repeats: int) -> None:
@@ -183,6 +195,10 @@ def bench(
         tolerance=AGREE_NOISY if hasattr(task.model, "posterior") else AGREE,
         failed=failed,
         operations=float(operations(task.model).training * len(x)),
+        traffic=float(
+            x.nbytes
+            + 2 * nbytes((state.params, state.opt_state)) * -(-len(x) // settings.batch_size)
+        ),
     )
 
 
@@ -193,7 +209,16 @@ def table(results: Sequence[Result], limits: Peaks) -> str:
     """
     sides = list(dict.fromkeys(side for result in results for side in result.seconds))
     times = [f"{side} (s)" for side in sides]
-    head = ["model", "task", "samples", *times, "times as fast", "of peak", "at most"]
+    head = [
+        "model",
+        "task",
+        "samples",
+        *times,
+        "times as fast",
+        "of peak",
+        "of bandwidth",
+        "at most",
+    ]
     rows = [head, ["---"] * len(head)]
     for r in results:
         cells = []
@@ -206,11 +231,13 @@ def table(results: Sequence[Result], limits: Peaks) -> str:
         if r.fastest is not None:
             ratio = f"{r.ratio:.2f}" + ("" if r.agree else ", results differ")
             most = f"{r.ratio / share:.1f}"
-        rows.append([r.model, r.task, f"{r.samples:,}", *cells, ratio, f"{share:.0%}", most])
+        rows.append([r.model, r.task, f"{r.samples:,}", *cells, ratio])
+        rows[-1] += [f"{share:.0%}", f"{r.bandwidth_share(limits):.0%}", most]
     lines = ["| " + " | ".join(row) + " |" for row in rows]
     lines.append(
         f"\nSeconds: median (lowest to highest). Times as fast as the fastest of PyTorch; at most, "
-        f"if nothing but matrix products took time, and those ran at the measured peak. "
+        f"if nothing but matrix products took time, and those ran at the measured peak; of "
+        f"bandwidth, what must move at the least, above 100% where caches hold it. "
         f"Measured peak: {limits.matmul:.0f} GFLOP/s in float32, {limits.bandwidth:.1f} GB/s."
     )
     return "\n".join(lines)
@@ -226,7 +253,7 @@ def to_dict(results: Sequence[Result], limits: Peaks) -> dict[str, Any]:
     rows = [
         asdict(r)
         | {"fastest_torch": r.fastest, "ratio": r.ratio if r.fastest else None, "agree": r.agree}
-        | {"share_of_peak": r.share(limits)}
+        | {"share_of_peak": r.share(limits), "share_of_bandwidth": r.bandwidth_share(limits)}
         for r in results
     ]
     return {"results": rows, "peaks": limits._asdict(), "environment": described}

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from msae_jax import data, inference, train
-from msae_jax.bench.compare import Result, check_counts, in_turn
+from msae_jax.bench.compare import Result, check_counts, in_turn, nbytes
 from msae_jax.bench.operations import operations
 from msae_jax.config import TrainConfig
 
@@ -79,6 +79,7 @@ def bench_inference(
                 tolerance=CLOSE,
                 failed={},
                 operations=float(per_sample[name] * len(x)),
+                traffic=float(x.nbytes + nbytes(variables) * -(-len(x) // size)),
             )
         )
     return results

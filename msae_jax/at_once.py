@@ -24,7 +24,7 @@ def choose_at_once(
     """Returns how many members to train as one batch on a device, by measuring.
 
     Doubles the number while a step takes less time per member and fits the device's memory. On CPU
-    the answer is 1, without measuring: see `msae_jax.seeds`.
+    (see `msae_jax.seeds`) and of a single member the answer is 1, without measuring.
 
     Args:
       make_state: gives one member's, with a leading axis of 1, on this process's first device.

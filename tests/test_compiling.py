@@ -1,3 +1,5 @@
+"""Programs that are compiled quickly."""
+
 from __future__ import annotations
 
 import jax
@@ -9,16 +11,15 @@ from msae_jax.config import ModelConfig, TrainConfig
 from msae_jax.data import Dataset
 
 
-@pytest.mark.parametrize(("model", "name"), [("msae", "signals"), ("baseline", "signals")])
-def test_quick_programs_give_the_bits_of_others(model: str, name: str, request) -> None:
-    dataset: Dataset = request.getfixturevalue(name)
-    task = train.make_task(TrainConfig(model=ModelConfig(model)), dataset)
+@pytest.mark.parametrize("model", ["msae", "baseline"])
+def test_quick_programs_give_the_bits_of_others(model: str, signals: Dataset) -> None:
+    task = train.make_task(TrainConfig(model=ModelConfig(model)), signals)
 
     @jax.jit
     def usual(seed: int) -> train.TrainState:
-        return train.state_of_keys(task, train.seed_keys(seed), dataset.sample_shape)
+        return train.state_of_keys(task, train.seed_keys(seed), signals.sample_shape)
 
-    quick = train.init_state(task, 3, dataset.sample_shape)
+    quick = train.init_state(task, 3, signals.sample_shape)
     for a, b in zip(jax.tree.leaves(quick.params), jax.tree.leaves(usual(3).params), strict=True):
         np.testing.assert_array_equal(a, b)
 

@@ -209,16 +209,8 @@ def table(results: Sequence[Result], limits: Peaks) -> str:
     """
     sides = list(dict.fromkeys(side for result in results for side in result.seconds))
     times = [f"{side} (s)" for side in sides]
-    head = [
-        "model",
-        "task",
-        "samples",
-        *times,
-        "times as fast",
-        "of peak",
-        "of bandwidth",
-        "at most",
-    ]
+    shares = ["times as fast", "of peak", "of bandwidth", "at most"]
+    head = ["model", "task", "samples", *times, *shares]
     rows = [head, ["---"] * len(head)]
     for r in results:
         cells = []
@@ -231,8 +223,8 @@ def table(results: Sequence[Result], limits: Peaks) -> str:
         if r.fastest is not None:
             ratio = f"{r.ratio:.2f}" + ("" if r.agree else ", results differ")
             most = f"{r.ratio / share:.1f}"
-        rows.append([r.model, r.task, f"{r.samples:,}", *cells, ratio])
-        rows[-1] += [f"{share:.0%}", f"{r.bandwidth_share(limits):.0%}", most]
+        cells += [ratio, f"{share:.0%}", f"{r.bandwidth_share(limits):.0%}", most]
+        rows.append([r.model, r.task, f"{r.samples:,}", *cells])
     lines = ["| " + " | ".join(row) + " |" for row in rows]
     lines.append(
         f"\nSeconds: median (lowest to highest). Times as fast as the fastest of PyTorch; at most, "

@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+import sys
 import time
-from typing import Any
+from typing import Any, NoReturn
 
 import jax
 import numpy as np
@@ -89,6 +90,21 @@ def _wait_for(host: str, port: int, timeout: float) -> None:
                     f"({error.strerror or error}): start process 0 there first."
                 ) from error
         time.sleep(0.2)
+
+
+def has_others() -> bool:
+    """Whether this process has joined others."""
+    return jax.distributed.is_initialized() and jax.process_count() > 1
+
+
+def leave(status: int) -> NoReturn:
+    """Ends this process after an error without waiting for the others, who then fail as well.
+
+    At exit JAX waits for all of them, minutes where one is lost, and then aborts.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
 
 
 def is_main() -> bool:

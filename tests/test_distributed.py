@@ -29,18 +29,23 @@ def train(out: Path, *args: str) -> subprocess.Popen:
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
-def together(out: Path, *args: str) -> None:
+def start_two(out: Path, *args: str, last: tuple[str, ...] = ()) -> list[subprocess.Popen]:
+    """Starts both processes; the last one with more arguments."""
     port = free_port()
-    processes = [
+    return [
         train(
             out,
             *("--coordinator", f"localhost:{port}"),
             *("--num-processes", "2", "--process-id", str(i)),
             *args,
+            *(last if i else ()),
         )
         for i in range(2)
     ]
-    for process in processes:
+
+
+def together(out: Path, *args: str) -> None:
+    for process in start_two(out, *args):
         output = process.communicate(timeout=180)
         assert process.returncode == 0, output
 
@@ -62,6 +67,20 @@ def test_two_processes_give_the_result_of_one(tmp_path: Path, data_devices: str)
             np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-7)
     for a, b in zip(one.history, two.history, strict=True):
         assert a[-1]["test_mse"] == pytest.approx(b[-1]["test_mse"], rel=1e-6)
+
+
+def test_an_error_of_one_process_ends_all(tmp_path: Path) -> None:
+    """JAX would wait at exit for those that are gone, 80 seconds and more, and abort."""
+    absent = str(tmp_path / "absent.npy")
+    how = ["--seeds", "2", "--host-devices", "1"]
+    processes = start_two(tmp_path / "run", *how, last=("--data", absent))
+    start = time.monotonic()
+    (_, other), (_, own) = (process.communicate(timeout=180) for process in processes)
+    assert time.monotonic() - start < 60
+    assert [process.returncode for process in processes] == [1, 2]
+    assert own.splitlines()[-1] == f"msae: error: {absent}: no such file"
+    assert other.splitlines()[-1].startswith("msae: error: ")
+    assert "start all again with --resume" in other.splitlines()[-1]
 
 
 def test_an_absent_coordinator_is_an_error_in_time() -> None:

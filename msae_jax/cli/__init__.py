@@ -18,7 +18,30 @@ __all__ = ["bench", "interop", "listing", "main", "studies", "training", "verdic
 
 
 def main() -> int:
-    """Runs the command line; errors of the user's are one line, exit status 2."""
+    """Runs the command line; errors of the user's are one line, exit status 2.
+
+    So is an error of one of several processes, with status 1: all of them end.
+    """
+    try:
+        status = _run()
+    except Exception as error:
+        if not _has_others():
+            raise
+        text = f"{error}; if another process is gone, start all again with --resume"
+        status = _fail(text, 1)
+    if status and _has_others():
+        from msae_jax import distributed
+
+        distributed.leave(status)
+    return status
+
+
+def _has_others() -> bool:
+    distributed = sys.modules.get("msae_jax.distributed")  # imported where it is used only
+    return distributed is not None and distributed.has_others()
+
+
+def _run() -> int:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     compilation_cache.enable()
     logging.getLogger("absl").setLevel(logging.ERROR)  # Orbax and TFDS narrate

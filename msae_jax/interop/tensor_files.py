@@ -115,6 +115,8 @@ def write_safetensors(
 ) -> None:
     """Writes arrays by dotted key to a safetensors file, which appears whole or not at all.
 
+    The same arrays and note give the same bytes.
+
     Args:
         note: text for `read_note`.
 
@@ -134,8 +136,21 @@ def write_safetensors(
     with replacing(path, overwrite) as temporary:
         try:
             save_file(arrays, temporary, metadata)
+            _sort_metadata(temporary)
         except SafetensorError as error:
             raise InputError(f"{path} cannot be written: {error}.") from error
+
+
+def _sort_metadata(path: Path) -> None:
+    """Puts the metadata in order: the library's differs between two writings of the same arrays."""
+    with path.open("r+b") as file:
+        length = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(length))
+        header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+        text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
+        if len(text) <= length:  # the arrays begin behind it
+            file.seek(8)
+            file.write(text.ljust(length))
 
 
 def _is_safetensors(path: str | Path) -> bool:

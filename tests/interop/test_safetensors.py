@@ -64,6 +64,16 @@ def test_written_bytes_follow_the_specification(tmp_path):
     assert data[8 + length :] == np.array([0, 3, 1, 4, 2, 5], "<f4").tobytes()
 
 
+def test_the_same_arrays_give_the_same_bytes(tmp_path):
+    """The library's metadata come in another order each time."""
+    written = []
+    for i in range(8):
+        path = tmp_path / f"{i}.safetensors"
+        write_safetensors(path, ARRAYS | {'ü"': np.ones(2)}, note="é\n")
+        written.append(path.read_bytes())
+    assert set(written) == {written[0]}
+
+
 def test_files_from_elsewhere(tmp_path):
     path = tmp_path / "a.safetensors"
     data = struct.pack("<2f", 1.5, -2) + struct.pack("<H", 0x3FC0)

@@ -156,6 +156,10 @@ class TrainConfig:
     checkpoint_every: int = 1
 
     def __post_init__(self) -> None:
+        kinds = {"model": ModelConfig, "objective": Objective, "optimizer": OptimizerConfig}
+        for name, kind in kinds.items():
+            if not isinstance(value := getattr(self, name), kind):
+                raise InputError(f"{name} must be a config.{kind.__name__}, got {value!r}.")
         _whole("epochs", self.epochs, 1)
         _whole("batch size", self.batch_size, 1)
         _whole("seed", self.seed, 0)

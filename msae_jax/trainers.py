@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from msae_jax import data, distributed, inference, losses, seeds, train
+from msae_jax import allocator, data, distributed, inference, losses, seeds, train
 from msae_jax.at_once import choose_at_once
 from msae_jax.config import TrainConfig
 from msae_jax.items import Items, from_items, split
@@ -107,6 +107,7 @@ class Resident:
             steps = -(-len(dataset.train.x) // self._size)
             self._count = min(local, max(self.at_once, STEPS_AT_ONCE // steps))
             self._rows = TESTED_AT_ONCE if mesh.size > 1 else None
+        allocator.give_back()  # what compiling and the program of initial values left
 
     def epoch(self, active: Sequence[bool]) -> list[Outcome | None]:
         mask = np.array([*active, *([False] * self._padding)])

@@ -112,7 +112,8 @@ def train(
     else:
         base = recipes.recipe(model or "msae")
     settings = config.override(base, changes)
-    name = f"{settings.model.name}-{Path(settings.data).stem}"
+    # a model of one's own is package.module:Class, and a colon is no part of a name everywhere
+    name = f"{settings.model.name.replace(':', '.')}-{Path(settings.data).stem}"
     how = {"seeds_at_once": seeds_at_once, "data_devices": data_devices}
     if sweep:
         if vary:

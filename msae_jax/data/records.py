@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,7 @@ from msae_jax.data.dataset import Split, empty_aligned
 from msae_jax.data.prepare import quiet
 from msae_jax.errors import InputError
 
-CHUNK = 4096  # records in memory at a time while a whole split is read
+CHUNK = 1024  # records in memory at a time while a whole split is read
 
 
 class Records:
@@ -37,8 +36,12 @@ class Records:
                 raise OSError(f"{len(self._records)} records, expected {expected}")
             with quiet():  # the first decoding may recommend a faster decoder
                 first = self._image(self._records[0], 0, None) if expected else np.empty(0)
+            stored = self._example(self._records[0])["image"].bytes_list.value if expected else ()
         self.shape = (expected, *first.shape)
         self.dtype = np.dtype(np.uint8 if first.dtype == np.uint8 else np.float32)
+        # of an image that is stored as it is, not encoded; None where they are encoded
+        plain = first.dtype == self.dtype and [first.tobytes()] == [*stored]
+        self._bytes = first.nbytes if plain else None
 
     def __len__(self) -> int:
         return self.shape[0]
@@ -58,24 +61,29 @@ class Records:
         labelled = labelled and np.issubdtype(self._features["label"].np_dtype, np.integer)
         y = np.empty(len(self), np.int32) if labelled else None
         x = None if streaming else empty_aligned(self.shape, self.dtype)
-        for index, record in self._all() if labelled or not streaming else ():
-            example = self._example(record)
+        for begin in range(0, len(self), CHUNK) if labelled or not streaming else ():
+            rows = range(begin, min(begin + CHUNK, len(self)))
+            images, labels = [], []
+            for index, record in zip(rows, self._read(rows), strict=True):
+                example = self._example(record)
+                if x is not None:
+                    images.append(self._pixels(record, index, example))
+                if y is not None:
+                    labels.append(example["label"].int64_list.value[0])
             if x is not None:
-                x[index] = self._image(record, index, self.shape[1:], example)
+                pixels = np.frombuffer(b"".join(images), self.dtype)
+                x[rows.start : rows.stop] = pixels.reshape(-1, *self.shape[1:])
             if y is not None:
-                y[index] = example["label"].int64_list.value[0]
+                y[rows.start : rows.stop] = labels
         return Split(self if x is None else x, y)
 
-    def _all(self) -> Iterator[tuple[int, bytes]]:
-        """Yields every record with its index; a chunk is read while the one before is used."""
-        chunks = [range(n, min(n + CHUNK, len(self))) for n in range(0, len(self), CHUNK)]
-        with ThreadPoolExecutor(1) as pool:
-            reading = None
-            for chunk in [*chunks, None]:
-                ahead = None if chunk is None else (chunk, pool.submit(self._read, chunk))
-                if reading is not None:
-                    yield from zip(reading[0], reading[1].result(), strict=True)
-                reading = ahead
+    def _pixels(self, record: bytes, index: int, example: Any) -> bytes:
+        """Returns the bytes of one image; where it is not encoded, without an array of its own."""
+        if self._bytes is not None:
+            stored = example["image"].bytes_list.value[0]
+            if len(stored) == self._bytes:
+                return stored
+        return self._image(record, index, self.shape[1:], example).astype(self.dtype).tobytes()
 
     def _read(self, indices: Sequence[int] | np.ndarray) -> list[bytes]:
         keys = [int(index) for index in indices]

@@ -14,6 +14,7 @@ import tensorflow_datasets as tfds
 from PIL import Image
 
 from msae_jax import data
+from msae_jax.data import records
 from msae_jax.errors import InputError
 
 
@@ -93,6 +94,30 @@ class FloatFields(TinyPictures):
             yield seed, {"image": np.full((2, 2, 1), seed + 0.5)}
 
 
+class PlainBytes(TinyPictures):
+    """A field stored as the bytes of its array."""
+
+    dtype: ClassVar = np.uint8
+
+    def _info(self) -> tfds.core.DatasetInfo:
+        encoding = tfds.features.Encoding.BYTES
+        field = tfds.features.Tensor(shape=(6, 5, 3), dtype=self.dtype, encoding=encoding)
+        features = tfds.features.FeaturesDict({"image": field})
+        return tfds.core.DatasetInfo(builder=self, features=features, disable_shuffling=True)
+
+    def _generate_examples(self, n: int) -> Iterator:
+        for seed in range(n):
+            yield seed, {"image": picture(seed).astype(self.dtype)}
+
+
+class PlainFloats(PlainBytes):
+    dtype: ClassVar = np.float32
+
+
+class PlainDoubles(PlainBytes):
+    dtype: ClassVar = np.float64
+
+
 class Sounds(TinyPictures):
     def _info(self) -> tfds.core.DatasetInfo:
         features = tfds.features.FeaturesDict(
@@ -151,6 +176,17 @@ def test_other_numbers_become_float32_and_labels_may_lack() -> None:
     assert dataset.train.x.dtype == np.float32
     assert dataset.train.y is None
     np.testing.assert_array_equal(dataset.train.x[:, 0, 0, 0], np.arange(7) + 0.5)
+
+
+@pytest.mark.parametrize("name", ["plain_bytes", "plain_floats", "plain_doubles"])
+@pytest.mark.parametrize("chunk", [2, 1024])
+def test_arrays_stored_as_they_are(monkeypatch: pytest.MonkeyPatch, name: str, chunk: int) -> None:
+    """Unlike pictures they are read many at a time, but for those of a dtype of their own."""
+    monkeypatch.setattr(records, "CHUNK", chunk)
+    dataset = data.load(f"tfds:{name}")
+    assert dataset.train.x.dtype == (np.uint8 if name == "plain_bytes" else np.float32)
+    for split, n in [(dataset.train, 7), (dataset.test, 3)]:
+        np.testing.assert_array_equal(split.x, [picture(i) for i in range(n)])
 
 
 def test_images_of_several_shapes_are_refused() -> None:

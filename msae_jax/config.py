@@ -160,6 +160,11 @@ class TrainConfig:
         for name, kind in kinds.items():
             if not isinstance(value := getattr(self, name), kind):
                 raise InputError(f"{name} must be a config.{kind.__name__}, got {value!r}.")
+        if not isinstance(self.early_stopping, EarlyStopping | None):
+            raise InputError(
+                "early_stopping must be a config.EarlyStopping or None, got "
+                f"{self.early_stopping!r}."
+            )
         _whole("epochs", self.epochs, 1)
         _whole("batch size", self.batch_size, 1)
         _whole("seed", self.seed, 0)

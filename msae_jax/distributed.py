@@ -17,6 +17,9 @@ from msae_jax.errors import InputError
 TIMEOUT = 60.0
 """Seconds to wait for the coordinator and, there, for the other processes."""
 
+GRACE = 3.0
+"""Seconds in which the others can fail by themselves before the coordinator goes."""
+
 
 def use_host_devices(count: int | None = None) -> None:
     """Makes the CPU appear as several devices, one a core by default; call it before JAX is used.
@@ -60,6 +63,7 @@ def initialize(
                 "JAX finds no cluster in the environment: give --coordinator HOST:PORT, "
                 f"--num-processes and --process-id ({str(error).splitlines()[0]})."
             ) from error
+        jax.devices()
         return
     host, _, port = coordinator.rpartition(":")
     if not host or not port.isdigit() or int(port) > 65535:
@@ -75,6 +79,7 @@ def initialize(
     jax.distributed.initialize(
         coordinator, num_processes, process_id, initialization_timeout=int(timeout)
     )
+    jax.devices()  # here all meet, before anything of one alone can fail
 
 
 def _wait_for(host: str, port: int, timeout: float) -> None:
@@ -92,18 +97,23 @@ def _wait_for(host: str, port: int, timeout: float) -> None:
         time.sleep(0.2)
 
 
-def has_others() -> bool:
+def has_joined() -> bool:
     """Whether this process has joined others."""
-    return jax.distributed.is_initialized() and jax.process_count() > 1
+    return jax.distributed.is_initialized()
 
 
 def leave(status: int) -> NoReturn:
     """Ends this process after an error without waiting for the others, who then fail as well.
 
-    At exit JAX waits for all of them, minutes where one is lost, and then aborts.
+    At exit JAX would wait for all of them, minutes where one is lost, and then abort. The first
+    process goes last: it holds the coordinator, and JAX aborts with a message of its own whoever is
+    still there when that is gone.
     """
-    sys.stdout.flush()
-    sys.stderr.flush()
+    if is_main():
+        time.sleep(GRACE)
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError):  # nobody reads it any more
+            stream.flush()
     os._exit(status)
 
 

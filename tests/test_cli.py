@@ -206,8 +206,9 @@ def test_a_users_model_by_its_path(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         "    latent_dim: int = 3\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
-    out = tmp_path / "run"
-    assert msae("train", "--model", "mine:Narrow", "--epochs", "1", "--out", out) == 0
+    monkeypatch.chdir(tmp_path)
+    assert msae("train", "--model", "mine:Narrow", "--epochs", "1") == 0
+    out = tmp_path / "runs" / "mine.Narrow-sines-0"  # without a colon
     model = models.build(ModelConfig("mine:Narrow"), (128,))
     assert model.latent_dim == 3
     np.save(tmp_path / "x.npy", np.zeros((2, 128), np.float32))

@@ -41,6 +41,7 @@ def test_a_configuration_from_before_noise_std_loads() -> None:
         (lambda: EarlyStopping(0), "patience must be a whole number, at least 1"),
         (lambda: EarlyStopping(1, "test_los"), "'test_loss'"),
         (lambda: TrainConfig(model="msae"), "model must be a config.ModelConfig, got 'msae'"),  # type: ignore[arg-type]
+        (lambda: TrainConfig(early_stopping=5), "early_stopping must be a config.EarlyStopping"),  # type: ignore[arg-type]
         (lambda: TrainConfig(epochs=0), "epochs must be a whole number, at least 1, got 0"),
         (lambda: TrainConfig(batch_size=2.5), "batch size must be a whole number"),  # type: ignore[arg-type]
         (

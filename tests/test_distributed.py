@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import jax
@@ -29,8 +30,10 @@ def train(out: Path, *args: str) -> subprocess.Popen:
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
-def start_two(out: Path, *args: str, last: tuple[str, ...] = ()) -> list[subprocess.Popen]:
-    """Starts both processes; the last one with more arguments."""
+def start_two(
+    out: Path, *args: str, own: Sequence[Sequence[str]] = ((), ())
+) -> list[subprocess.Popen]:
+    """Starts both processes, each with arguments of its own too."""
     port = free_port()
     return [
         train(
@@ -38,7 +41,7 @@ def start_two(out: Path, *args: str, last: tuple[str, ...] = ()) -> list[subproc
             *("--coordinator", f"localhost:{port}"),
             *("--num-processes", "2", "--process-id", str(i)),
             *args,
-            *(last if i else ()),
+            *own[i],
         )
         for i in range(2)
     ]
@@ -69,18 +72,33 @@ def test_two_processes_give_the_result_of_one(tmp_path: Path, data_devices: str)
         assert a[-1]["test_mse"] == pytest.approx(b[-1]["test_mse"], rel=1e-6)
 
 
-def test_an_error_of_one_process_ends_all(tmp_path: Path) -> None:
+@pytest.mark.parametrize("failing", [0, 1])
+def test_an_error_of_one_process_ends_all(tmp_path: Path, failing: int) -> None:
     """JAX would wait at exit for those that are gone, 80 seconds and more, and abort."""
     absent = str(tmp_path / "absent.npy")
     how = ["--seeds", "2", "--host-devices", "1"]
-    processes = start_two(tmp_path / "run", *how, last=("--data", absent))
+    more = ([], [])
+    more[failing].extend(["--data", absent])
+    processes = start_two(tmp_path / "run", *how, own=more)
     start = time.monotonic()
-    (_, other), (_, own) = (process.communicate(timeout=180) for process in processes)
+    output = [process.communicate(timeout=180)[1] for process in processes]
     assert time.monotonic() - start < 60
-    assert [process.returncode for process in processes] == [1, 2]
-    assert own.splitlines()[-1] == f"msae: error: {absent}: no such file"
-    assert other.splitlines()[-1].startswith("msae: error: ")
-    assert "start all again with --resume" in other.splitlines()[-1]
+    assert processes[failing].returncode == 2, output
+    assert output[failing].splitlines()[-1] == f"msae: error: {absent}: no such file"
+    # JAX aborts (-6) whoever waits for the first process, which is the coordinator too
+    assert processes[1 - failing].returncode in ((1, -6) if failing == 0 else (1,)), output
+    if failing == 1:
+        assert output[0].splitlines()[-1].startswith("msae: error: ")
+        assert "Traceback" not in output[0]
+        assert "start all again with --resume" in output[0].splitlines()[-1]
+
+
+def test_an_error_of_all_processes_is_reported_by_each(tmp_path: Path) -> None:
+    processes = start_two(tmp_path / "run", "--seeds", "2", "--batch-size", "0")
+    output = [process.communicate(timeout=60)[1] for process in processes]
+    for process, text in zip(processes, output, strict=True):
+        assert process.returncode == 2, output
+        assert text.splitlines()[-1].startswith("msae: error: batch size must be"), output
 
 
 def test_an_absent_coordinator_is_an_error_in_time() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import traceback
 
 import typer
 from typer.exceptions import TyperException
@@ -20,25 +21,35 @@ __all__ = ["bench", "interop", "listing", "main", "studies", "training", "verdic
 def main() -> int:
     """Runs the command line; errors of the user's are one line, exit status 2.
 
-    So is an error of one of several processes, with status 1: all of them end.
+    Where one of several processes fails, all end.
     """
     try:
         status = _run()
     except Exception as error:
-        if not _has_others():
+        if not _joined_others():
             raise
-        text = f"{error}; if another process is gone, start all again with --resume"
-        status = _fail(text, 1)
-    if status and _has_others():
+        status = _fail_among_others(error)
+    if status and _joined_others():
         from msae_jax import distributed
 
         distributed.leave(status)
     return status
 
 
-def _has_others() -> bool:
+def _joined_others() -> bool:
     distributed = sys.modules.get("msae_jax.distributed")  # imported where it is used only
-    return distributed is not None and distributed.has_others()
+    return distributed is not None and distributed.has_joined()
+
+
+def _fail_among_others(error: Exception) -> int:
+    import jax
+
+    # a lost connection is either, of a CPU sometimes a ValueError; the rest are bugs
+    if not isinstance(error, jax.errors.JaxRuntimeError) and "Gloo" not in str(error):
+        traceback.print_exc()
+    kind = type(error).__name__
+    text = f"{kind}: {error}; if another process is gone, start all again with --resume"
+    return _fail(text, 1)
 
 
 def _run() -> int:

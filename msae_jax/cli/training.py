@@ -112,8 +112,8 @@ def train(
     else:
         base = recipes.recipe(model or "msae")
     settings = config.override(base, changes)
-    # a model of one's own is package.module:Class, and a colon is no part of a name everywhere
-    name = f"{settings.model.name.replace(':', '.')}-{Path(settings.data).stem}"
+    name = f"{settings.model.name}-{Path(settings.data).stem}"
+    name = name.replace(":", ".")  # package.module:Class, tfds:NAME: not every system takes a colon
     how = {"seeds_at_once": seeds_at_once, "data_devices": data_devices}
     if sweep:
         if vary:

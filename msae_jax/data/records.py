@@ -63,27 +63,30 @@ class Records:
         x = None if streaming else empty_aligned(self.shape, self.dtype)
         for begin in range(0, len(self), CHUNK) if labelled or not streaming else ():
             rows = range(begin, min(begin + CHUNK, len(self)))
-            images, labels = [], []
+            plain, labels = [], []
             for index, record in zip(rows, self._read(rows), strict=True):
                 example = self._example(record)
-                if x is not None:
-                    images.append(self._pixels(record, index, example))
                 if y is not None:
                     labels.append(example["label"].int64_list.value[0])
-            if x is not None:
-                pixels = np.frombuffer(b"".join(images), self.dtype)
-                x[rows.start : rows.stop] = pixels.reshape(-1, *self.shape[1:])
+                if x is None:
+                    continue
+                if self._bytes is None:
+                    x[index] = self._image(record, index, self.shape[1:], example)
+                else:
+                    plain.append(self._plain(record, index, example))
+            if x is not None and plain:
+                pixels = np.frombuffer(b"".join(plain), self.dtype)
+                x[rows.start : rows.stop] = pixels.reshape(len(rows), *self.shape[1:])
             if y is not None:
                 y[rows.start : rows.stop] = labels
         return Split(self if x is None else x, y)
 
-    def _pixels(self, record: bytes, index: int, example: Any) -> bytes:
-        """Returns the bytes of one image; where it is not encoded, without an array of its own."""
-        if self._bytes is not None:
-            stored = example["image"].bytes_list.value[0]
-            if len(stored) == self._bytes:
-                return stored
-        return self._image(record, index, self.shape[1:], example).astype(self.dtype).tobytes()
+    def _plain(self, record: bytes, index: int, example: Any) -> bytes:
+        """Returns the bytes of an image that is not encoded, without making an array of each."""
+        stored = example["image"].bytes_list.value[0]
+        if len(stored) == self._bytes:
+            return stored
+        return self._image(record, index, self.shape[1:], example).tobytes()  # or its error
 
     def _read(self, indices: Sequence[int] | np.ndarray) -> list[bytes]:
         keys = [int(index) for index in indices]

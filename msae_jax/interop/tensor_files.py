@@ -148,9 +148,9 @@ def _sort_metadata(path: Path) -> None:
         header = json.loads(file.read(length))
         header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
         text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
-        if len(text) <= length:  # the arrays begin behind it
-            file.seek(8)
-            file.write(text.ljust(length))
+        assert len(text) <= length, "the arrays begin behind it"
+        file.seek(8)
+        file.write(text.ljust(length))
 
 
 def _is_safetensors(path: str | Path) -> bool:

@@ -132,9 +132,15 @@ class NeedsTensorflow(TinyPictures):
 
 
 @pytest.mark.parametrize("streaming", [False, True])
+@pytest.mark.parametrize("chunk", [2, 1024])
 def test_images_and_labels_belong_together(
-    streaming: bool, capfd: pytest.CaptureFixture, tfds_root: Path
+    streaming: bool,
+    chunk: int,
+    capfd: pytest.CaptureFixture,
+    tfds_root: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(records, "CHUNK", chunk)
     dataset = data.load("tfds:tiny_pictures", streaming=streaming)
     assert isinstance(dataset.train.x, np.ndarray) == (not streaming)
     for split, n in [(dataset.train, 7), (dataset.test, 3)]:
@@ -181,9 +187,19 @@ def test_other_numbers_become_float32_and_labels_may_lack() -> None:
 @pytest.mark.parametrize("name", ["plain_bytes", "plain_floats", "plain_doubles"])
 @pytest.mark.parametrize("chunk", [2, 1024])
 def test_arrays_stored_as_they_are(monkeypatch: pytest.MonkeyPatch, name: str, chunk: int) -> None:
-    """Unlike pictures they are read many at a time, but for those of a dtype of their own."""
+    """Only those of a dtype that is not ours are decoded one by one."""
+    decoded = []
+    image = records.Records._image
+
+    def counted(*args: Any) -> np.ndarray:
+        decoded.append(args)
+        return image(*args)
+
+    monkeypatch.setattr(records.Records, "_image", counted)
     monkeypatch.setattr(records, "CHUNK", chunk)
     dataset = data.load(f"tfds:{name}")
+    splits = 2  # the first of each tells the shape
+    assert len(decoded) == (splits + 7 + 3 if name == "plain_doubles" else splits)
     assert dataset.train.x.dtype == (np.uint8 if name == "plain_bytes" else np.float32)
     for split, n in [(dataset.train, 7), (dataset.test, 3)]:
         np.testing.assert_array_equal(split.x, [picture(i) for i in range(n)])

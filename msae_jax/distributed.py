@@ -53,6 +53,8 @@ def initialize(
     Raises:
       InputError: the arguments do not make sense, or the coordinator given does not answer in time.
     """
+    # which would keep SIGTERM from ending the process
+    jax.config.update("jax_enable_preemption_service", False)
     if coordinator is None:
         if num_processes is not None or process_id is not None:
             raise InputError("--num-processes and --process-id need --coordinator HOST:PORT.")
@@ -63,7 +65,7 @@ def initialize(
                 "JAX finds no cluster in the environment: give --coordinator HOST:PORT, "
                 f"--num-processes and --process-id ({str(error).splitlines()[0]})."
             ) from error
-        jax.devices()
+        wait_for_all("joined")
         return
     host, _, port = coordinator.rpartition(":")
     if not host or not port.isdigit() or int(port) > 65535:
@@ -79,7 +81,7 @@ def initialize(
     jax.distributed.initialize(
         coordinator, num_processes, process_id, initialization_timeout=int(timeout)
     )
-    jax.devices()  # here all meet, before anything of one alone can fail
+    wait_for_all("joined")  # so that one which fails by itself does not leave the others waiting
 
 
 def _wait_for(host: str, port: int, timeout: float) -> None:
@@ -128,6 +130,19 @@ def wait_for_all(name: str) -> None:
         from jax.experimental import multihost_utils
 
         multihost_utils.sync_global_devices(name)
+
+
+def of_all(text: str) -> list[str]:
+    """Returns the texts that the processes give, in the order of their ids."""
+    if jax.process_count() == 1:
+        return [text]
+    from jax.experimental import multihost_utils
+
+    own = np.frombuffer(text.encode(), np.uint8)
+    length = int(np.max(multihost_utils.process_allgather(np.int32(len(own)))))
+    padded = np.pad(own, (0, length - len(own)))
+    gathered = np.asarray(multihost_utils.process_allgather(padded))
+    return [row.tobytes().rstrip(b"\0").decode() for row in gathered]
 
 
 def from_main(value: int) -> int:

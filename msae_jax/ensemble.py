@@ -7,6 +7,7 @@ while the finished ones are kept. One checkpoint holds all.
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Collection, Sequence
 from pathlib import Path
@@ -18,6 +19,7 @@ import numpy as np
 
 from msae_jax import (
     checkpoint,
+    config,
     data,
     distributed,
     run_directory,
@@ -189,6 +191,16 @@ def fit_many(
     """Trains many members; see `fit`."""
     if seeds_at_once is not None and seeds_at_once < 1:
         raise InputError(f"seeds_at_once must be at least 1, got {seeds_at_once}.")
+    _check_agreement(
+        config.to_dict(settings)
+        | {
+            "seeds": _in_short(members),
+            "out": None if out is None else str(out),
+            "resume": resume,
+            "seeds_at_once": seeds_at_once,
+            "data_devices": data_devices,
+        }
+    )
     if out is not None:
         run_directory.check(out, settings, resume=resume, many=True)
         known = run_directory.read_members(out) or []
@@ -208,6 +220,7 @@ def fit_many(
     if out is not None:
         run_directory.make(out, settings, members)
         distributed.wait_for_all("run directory made")
+        run_directory.check_seen(out)
         writer = checkpoint.Writer(out, settings, shape)
     try:
         if writer is not None:
@@ -241,6 +254,29 @@ def fit_many(
         messages,
         progress.versions,
     )
+
+
+def _check_agreement(started: dict[str, Any]) -> None:
+    """Checks that all processes were started alike: each would train seeds of its own kind.
+
+    Raises:
+      InputError: they were not; by all of them.
+    """
+    first, *others = map(json.loads, distributed.of_all(json.dumps(started)))
+    for i, other in enumerate(others, 1):
+        found = config.differences(first, other)
+        if found:
+            listed = "; ".join(f"{k} is {a!r} and {b!r}" for k, (a, b) in found.items())
+            raise InputError(
+                f"processes 0 and {i} were not started alike: {listed}. Give all the same options."
+            )
+
+
+def _in_short(members: Sequence[Member]) -> str:
+    first, last = members[0].seed, members[-1].seed
+    if list(members) == list(map(Member, range(first, last + 1))):
+        return f"{first} to {last}"
+    return ", ".join(" ".join(f"{k} {v}" for k, v in named(m).items()) for m in members)
 
 
 def _mean_line(lines: Sequence[dict[str, Any]]) -> dict[str, float]:

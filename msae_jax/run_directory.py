@@ -7,6 +7,7 @@ processes run together, the first one writes.
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -19,6 +20,9 @@ from msae_jax.files import replacing
 from msae_jax.seeds import Member
 
 _MEMBERS = "seeds.json"
+
+PATIENCE = 20.0
+"""Seconds; the other processes wait 30 for one another."""
 
 
 def check(out: Path, settings: TrainConfig, *, resume: bool, many: bool) -> None:
@@ -54,6 +58,22 @@ def make(out: Path, settings: TrainConfig, members: Sequence[Member] | None = No
         content = json.dumps([asdict(member) for member in members], indent=1)
         _write(out / _MEMBERS, content + "\n")
     _write(out / "config.json", json.dumps(config.to_dict(settings), indent=2) + "\n")
+
+
+def check_seen(out: Path) -> None:
+    """Checks that this process sees what the first one has made.
+
+    Raises:
+      InputError: it does not after `PATIENCE` seconds, which a network's file system may take.
+    """
+    end = time.monotonic() + PATIENCE
+    while not (out / "config.json").exists():
+        if time.monotonic() > end:
+            raise InputError(
+                f"{out} is not the directory that process 0 made: --out must name one that all "
+                "processes see."
+            )
+        time.sleep(0.1)
 
 
 def read_config(run: Path) -> TrainConfig:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 import subprocess
 import sys
@@ -13,7 +14,7 @@ import jax
 import numpy as np
 import pytest
 
-from msae_jax import checkpoint, distributed
+from msae_jax import checkpoint, distributed, run_directory
 from msae_jax.errors import InputError
 
 MODEL = ["--model", "baseline", "--set", "hidden=[16]", "--epochs", "2", "--optimizer", "sgd"]
@@ -75,16 +76,14 @@ def test_two_processes_give_the_result_of_one(tmp_path: Path, data_devices: str)
 @pytest.mark.parametrize("failing", [0, 1])
 def test_an_error_of_one_process_ends_all(tmp_path: Path, failing: int) -> None:
     """JAX would wait at exit for those that are gone, 80 seconds and more, and abort."""
-    absent = str(tmp_path / "absent.npy")
-    how = ["--seeds", "2", "--host-devices", "1"]
-    more = ([], [])
-    more[failing].extend(["--data", absent])
-    processes = start_two(tmp_path / "run", *how, own=more)
+    own = ([], [])
+    own[failing].extend(["--batch-size", "0"])
+    processes = start_two(tmp_path / "run", "--seeds", "2", "--host-devices", "1", own=own)
     start = time.monotonic()
     output = [process.communicate(timeout=180)[1] for process in processes]
     assert time.monotonic() - start < 60
     assert processes[failing].returncode == 2, output
-    assert output[failing].splitlines()[-1] == f"msae: error: {absent}: no such file"
+    assert "msae: error: batch size must be" in output[failing].splitlines()[-1]
     # JAX aborts (-6) whoever waits for the first process, which is the coordinator too
     assert processes[1 - failing].returncode in ((1, -6) if failing == 0 else (1,)), output
     if failing == 1:
@@ -99,6 +98,37 @@ def test_an_error_of_all_processes_is_reported_by_each(tmp_path: Path) -> None:
     for process, text in zip(processes, output, strict=True):
         assert process.returncode == 2, output
         assert text.splitlines()[-1].startswith("msae: error: batch size must be"), output
+
+
+def test_processes_that_were_not_started_alike_are_refused(tmp_path: Path) -> None:
+    """Each would train its seeds in its own way, or they would wait for one another for ever."""
+    out = tmp_path / "run"
+    processes = start_two(out, "--seeds", "2", own=([], ["--lr", "0.01", "--seeds", "3"]))
+    output = [process.communicate(timeout=60)[1] for process in processes]
+    for process, text in zip(processes, output, strict=True):
+        assert process.returncode == 2, output
+        line = text.splitlines()[-1]
+        assert "optimizer.learning_rate is 0.001 and 0.01; seeds is '0 to 1' and '0 to 2'" in line
+    assert not out.exists()
+
+
+def test_sigterm_ends_a_process_among_others(tmp_path: Path) -> None:
+    processes = start_two(tmp_path / "run", "--seeds", "2", "--epochs", "100000")
+    while not (tmp_path / "run" / "metrics.jsonl").exists():
+        time.sleep(0.1)
+        assert all(process.poll() is None for process in processes)
+    processes[1].terminate()
+    for process in processes:
+        process.communicate(timeout=60)
+    assert [process.returncode for process in processes] == [1, -signal.SIGTERM]
+
+
+def test_a_directory_that_only_the_first_process_sees_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run_directory, "PATIENCE", 0.2)
+    with pytest.raises(InputError, match="must name one that all processes see"):
+        run_directory.check_seen(tmp_path)
 
 
 def test_an_absent_coordinator_is_an_error_in_time() -> None:

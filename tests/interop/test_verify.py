@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -18,6 +19,8 @@ from msae_jax.data import Dataset
 from msae_jax.errors import InputError
 from msae_jax.interop import load_torch, mapping, save_torch, write_tensors
 from msae_jax.interop import verify as v
+from msae_jax.interop.certificate import Check
+from msae_jax.interop.certificate import compare as compare_traces
 from msae_jax.models import conv, vae
 from msae_jax.models.layers import BatchNorm, Linear
 from msae_jax.models.layout import Layer, Layout
@@ -127,6 +130,35 @@ def test_every_model_is_verified(name: str, tmp_path: Path) -> None:
         for steps in ("1 step", "10 steps"):
             found = {c.name for c in certificate.checks if c.part == f"{part} after {steps}"}
             assert found == learned
+
+
+@pytest.mark.parametrize(
+    ("part", "times", "compared", "passed"),
+    [
+        ("parameters after 10 steps", 1, 2, True),  # where rounding parts them once
+        ("second moments after 10 steps", 3, 3, False),
+        ("gradients", 1, 1, False),
+    ],
+)
+def test_only_later_steps_are_taken_on_other_batches(
+    part: str, times: int, compared: int, passed: bool, tmp_path: Path, monkeypatch
+) -> None:
+    seen = []
+
+    def compare(*traces) -> list[Check]:
+        seen.append(traces)
+        checks = compare_traces(*traces)
+        fail = len(seen) <= times
+        return [replace(c, passed=c.passed and not (fail and c.part == part)) for c in checks]
+
+    monkeypatch.setattr(v, "compare", compare)
+    found = v.verify(saved("baseline", tmp_path), "baseline")
+    assert (len(seen), found.passed) == (compared, passed)
+    assert ("choice" in found.conditions["data"]) == (compared == 2)
+    first, *others = (exact for _, _, exact, _ in seen)
+    for other in others:  # the same first batch, others after it
+        np.testing.assert_array_equal(other.outputs["recon"], first.outputs["recon"])
+        assert other.losses[1] != first.losses[1]
 
 
 def failing(path: Path, name: str) -> tuple[str | None, set[str]]:

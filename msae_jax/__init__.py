@@ -45,11 +45,27 @@ _HOME = {
     "msae_jax.weights": ("load_weights",),
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
+_SUBMODULES = (
+    "analysis",
+    "checkpoint",
+    "compare",
+    "config",
+    "data",
+    "figures",
+    "interop",
+    "models",
+    "recipes",
+    "seeds",
+    "sweep",
+    "train",
+)
 
 __all__ = sorted(_MODULE_OF)
 
 
 def __getattr__(name: str) -> Any:
+    if name in _SUBMODULES:
+        return importlib.import_module(f"{__name__}.{name}")
     if name not in _MODULE_OF:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(importlib.import_module(_MODULE_OF[name]), name)

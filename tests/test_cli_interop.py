@@ -113,7 +113,7 @@ def test_verify_without_pytorch_verifies_what_can_be(
     assert found["passed"] is True
     assert found["checks"] == []
     assert found["sizes"] == {"hidden": [16], "latent_dim": 4}
-    assert set(found["facts"]) == {"keys and shapes", "parameter count", "round trip"}
+    assert set(found["facts"]) == {"keys and shapes", "parameter count", "round trip", "finite"}
     assert msae("verify", weights, "--json", out) == 2
     assert "exists" in capsys.readouterr().err
 

@@ -113,6 +113,7 @@ def test_compare_runs_and_models(run: Path, tmp_path: Path, capsys: pytest.Captu
         (["embed", "RUN", "--input", "x.npy", "--out", "z.npy"], "pick one of 0, 1, 2"),
         (["evaluate", "RUN", "--seed", "9"], "has no seed 9"),
         (["compare", "RUN", "baselin"], "unknown model 'baselin'"),
+        (["compare", "RUN", "runs/nope"], "runs/nope: no such directory"),
     ],
 )
 def test_bad_input_is_one_line(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from msae_jax.cli.app import AsJson, Data, DataDir, app
+from msae_jax.errors import InputError
 
 if TYPE_CHECKING:
     from msae_jax.compare import Side
@@ -50,6 +51,10 @@ def compare(
     def settings_of(name: str) -> TrainConfig:
         if Path(name).is_dir():
             return run_directory.read_config(Path(name))
+        if Path(name).name != name:
+            raise InputError(
+                f"{name}: no such directory; expected that of a run of many seeds, or a model."
+            )
         return config.override(recipes.recipe(name), changes)
 
     known = [c.side_of(name, metric) if Path(name).is_dir() else None for name in (a, b)]

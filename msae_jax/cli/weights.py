@@ -59,7 +59,7 @@ def evaluate(
         return
     print(
         f"{found['model']} on {name} {split}, {found['n']} samples: MSE {found['mse']:.6g} per "
-        f"pixel, {found['nats']:.6g} nats per sample (reconstruction {found['recon_nats']:.6g}, "
+        f"value, {found['nats']:.6g} nats per sample (reconstruction {found['recon_nats']:.6g}, "
         f"KL {found['kl_nats']:.6g})"
     )
 

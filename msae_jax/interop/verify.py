@@ -110,6 +110,7 @@ def _verify(
         "keys and shapes": (True, f"all {len(tensors)} fit, none missing, unexpected or doubled"),
         "parameter count": _count(count, weights),
         "round trip": _round_trip(stored, tensors),
+        "finite": _finite(tensors),
     }
     figure = RECORDED.get(digest(tensors))
     if figure is not None:
@@ -238,6 +239,14 @@ def _round_trip(stored: Weights, tensors: dict[str, np.ndarray]) -> tuple[bool, 
     )
     order = "in order" if list(back) == list(tensors) else "in PyTorch's order, not the file's"
     return same, f"PyTorch -> Flax -> PyTorch {'is' if same else 'IS NOT'} bit-identical, {order}"
+
+
+def _finite(tensors: dict[str, np.ndarray]) -> tuple[bool, str]:
+    """Whether every value is a number: of NaN, all that is computed is NaN too."""
+    bad = [key for key, array in tensors.items() if not np.isfinite(array).all()]
+    if not bad:
+        return True, "all values"
+    return False, f"NaN or infinite values in {', '.join(bad)}"
 
 
 def _recorded(weights: Weights, name: str, published: float) -> tuple[bool, str]:

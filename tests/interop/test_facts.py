@@ -1,4 +1,4 @@
-"""The part of a certificate that needs no PyTorch: parameter counts."""
+"""The part of a certificate that needs no PyTorch: parameter counts, finite values."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
 from msae_jax import models
@@ -36,6 +37,16 @@ def test_published_sizes_have_the_published_count(
     write_tensors(tmp_path / "a.pth", random_state_dict(published[name]))
     n = f"{v.PARAMETERS[name]:,}"
     assert count(tmp_path / "a.pth") == (True, f"{n} in the file, {n} in the model, {n} published")
+
+
+def test_values_that_are_not_finite_are_named(tmp_path: Path, published, random_state_dict) -> None:
+    tensors = random_state_dict(published["baseline"])
+    key = list(tensors)[1]
+    tensors[key] = np.full_like(tensors[key], np.nan)
+    write_tensors(tmp_path / "a.pth", tensors)
+    certificate = v.verify(tmp_path / "a.pth")
+    assert not certificate.passed
+    assert certificate.facts["finite"] == (False, f"NaN or infinite values in {key}")
 
 
 def test_default_sizes_that_are_not_the_published_ones_are_caught(

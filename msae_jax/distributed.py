@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import os
+import signal
 import socket
 import sys
 import time
@@ -51,10 +53,9 @@ def initialize(
     Where others do not come to the coordinator in time, JAX aborts it with a message of its own.
 
     Raises:
-      InputError: the arguments do not make sense, or the coordinator given does not answer in time.
+      InputError: the arguments do not make sense, the coordinator given does not answer in time,
+        or the processes have unequal numbers of devices.
     """
-    # which would keep SIGTERM from ending the process
-    jax.config.update("jax_enable_preemption_service", False)
     if coordinator is None:
         if num_processes is not None or process_id is not None:
             raise InputError("--num-processes and --process-id need --coordinator HOST:PORT.")
@@ -65,7 +66,7 @@ def initialize(
                 "JAX finds no cluster in the environment: give --coordinator HOST:PORT, "
                 f"--num-processes and --process-id ({str(error).splitlines()[0]})."
             ) from error
-        wait_for_all("joined")
+        _meet()
         return
     host, _, port = coordinator.rpartition(":")
     if not host or not port.isdigit() or int(port) > 65535:
@@ -81,7 +82,25 @@ def initialize(
     jax.distributed.initialize(
         coordinator, num_processes, process_id, initialization_timeout=int(timeout)
     )
-    wait_for_all("joined")  # so that one which fails by itself does not leave the others waiting
+    _meet()
+
+
+def _meet() -> None:
+    """Connects all processes, so that one which fails by itself does not leave the others waiting.
+
+    Raises:
+      InputError: they have unequal numbers of devices; by all of them.
+    """
+    with contextlib.suppress(ValueError):  # not in the main thread
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)  # JAX has it not end the process
+    own = collections.Counter(device.process_index for device in jax.devices())
+    counts = [own[i] for i in range(jax.process_count())]
+    if len(set(counts)) > 1:
+        raise InputError(
+            f"the processes have {', '.join(map(str, counts))} devices: all need as many; of CPUs "
+            "--host-devices says how many."
+        )
+    wait_for_all("joined")
 
 
 def _wait_for(host: str, port: int, timeout: float) -> None:

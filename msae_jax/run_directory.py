@@ -6,7 +6,9 @@ processes run together, the first one writes.
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -22,7 +24,7 @@ from msae_jax.seeds import Member
 _MEMBERS = "seeds.json"
 
 PATIENCE = 20.0
-"""Seconds; the other processes wait 30 for one another."""
+"""Seconds; the others, where they are CPUs, wait 30 for one that does not come."""
 
 
 def check(out: Path, settings: TrainConfig, *, resume: bool, many: bool) -> None:
@@ -61,13 +63,16 @@ def make(out: Path, settings: TrainConfig, members: Sequence[Member] | None = No
 
 
 def check_seen(out: Path) -> None:
-    """Checks that this process sees what the first one has made.
+    """Checks that this process sees a run where the first one has made it.
 
     Raises:
       InputError: it does not after `PATIENCE` seconds, which a network's file system may take.
     """
     end = time.monotonic() + PATIENCE
     while not (out / "config.json").exists():
+        for folder in (out.parent, out):
+            with contextlib.suppress(OSError):
+                os.listdir(folder)  # a network's file system looks again
         if time.monotonic() > end:
             raise InputError(
                 f"{out} is not the directory that process 0 made: --out must name one that all "

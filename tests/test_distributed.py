@@ -114,13 +114,29 @@ def test_processes_that_were_not_started_alike_are_refused(tmp_path: Path) -> No
 
 def test_sigterm_ends_a_process_among_others(tmp_path: Path) -> None:
     processes = start_two(tmp_path / "run", "--seeds", "2", "--epochs", "100000")
-    while not (tmp_path / "run" / "metrics.jsonl").exists():
-        time.sleep(0.1)
-        assert all(process.poll() is None for process in processes)
-    processes[1].terminate()
-    for process in processes:
-        process.communicate(timeout=60)
-    assert [process.returncode for process in processes] == [1, -signal.SIGTERM]
+    try:
+        end = time.monotonic() + 120
+        while not (tmp_path / "run" / "metrics.jsonl").exists():
+            time.sleep(0.1)
+            assert all(process.poll() is None for process in processes)
+            assert time.monotonic() < end
+        processes[1].terminate()
+        for process in processes:
+            process.communicate(timeout=60)
+        assert [process.returncode for process in processes] == [1, -signal.SIGTERM]
+    finally:
+        for process in processes:
+            process.kill()
+
+
+def test_processes_with_unequal_numbers_of_devices_are_refused(tmp_path: Path) -> None:
+    processes = start_two(
+        tmp_path / "run", "--seeds", "2", own=(["--host-devices", "1"], ["--host-devices", "2"])
+    )
+    output = [process.communicate(timeout=60)[1] for process in processes]
+    for process, text in zip(processes, output, strict=True):
+        assert process.returncode == 2, output
+        assert "the processes have 1, 2 devices" in text.splitlines()[-1]
 
 
 def test_a_directory_that_only_the_first_process_sees_is_refused(

@@ -57,6 +57,7 @@ def compare(
             )
         return config.override(recipes.recipe(name), changes)
 
+    wanted = [settings_of(name) for name in (a, b)]
     known = [c.side_of(name, metric) if Path(name).is_dir() else None for name in (a, b)]
     others = next((sorted(side.values) for side in known if side is not None), None)
 
@@ -65,12 +66,12 @@ def compare(
         chosen = others if seeds is None and others else list(listed)
         return _trained(settings, name, chosen, runs, metric, data_dir)
 
-    first = known[0] or trained(settings_of(a), a)
+    first = known[0] or trained(wanted[0], a)
     if match is None:
-        second = known[1] or trained(settings_of(b), b)
+        second = known[1] or trained(wanted[1], b)
     else:
         shape = d.load(first.settings.data, data_dir=data_dir).sample_shape
-        other = settings_of(b).model
+        other = wanted[1].model
         control = matching.match(other, first.settings.model, match, shape)
         label = f"{other.name}-matched-{match}"
         second = trained(replace(first.settings, model=control), label)

@@ -60,8 +60,9 @@ def verify(
 ) -> Certificate:
     """Returns the certificate of a `.pth` or `.safetensors` file.
 
-    Without PyTorch: keys, shapes, parameter count, the round trip, and the recorded figure of a
-    published file. With it also outputs, layers, loss, gradients and ten steps of training.
+    Without PyTorch: keys, shapes, parameter count, finite values, the round trip, and the recorded
+    figure of a published file. With it also outputs, layers, loss, gradients and ten steps of
+    training.
 
     Args:
       model: where keys and shapes do not tell.
@@ -131,8 +132,8 @@ def _verify(
     conditions["data"] = f"{source}, batches of {BATCH}, numbers {listed}"
     if len(batches) > 1:
         conditions["data"] += (
-            f"; the {len(batches)}. choice of the last {STEPS - 1}: on those before only the state "
-            f"after {STEPS} steps was out of tolerance"
+            f"; the {len(batches)}. choice of the last {STEPS - 1}: on those before only what "
+            "follows the first step was out of tolerance"
         )
     return Certificate(subject, conditions, facts, checks)
 
@@ -146,10 +147,10 @@ def against_torch(
     `CANDIDATES`, by PyTorch alone: see `torch_trace.best_conditioned`. Later steps can still meet a
     ReLU whose input rounding puts on the other side of zero, in any framework, and Adam amplifies
     that: where nothing else is out of tolerance, they are taken on up to `CHOICES` choices of
-    batches. An error of the port shows on each.
+    batches, which overlap. An error of the port that does not depend on the data shows on each.
 
     Args:
-      pool: samples `[N, ...]`, N at least `STEPS * BATCH`.
+      pool: samples `[N, ...]`, N at least `CANDIDATES * BATCH`.
 
     Returns:
       The checks; and the numbers of the batches of each choice that was tried. The checks are of

@@ -8,13 +8,26 @@ EXTRAS ?= dev
 WORKERS ?= 2
 READY = $(VENV)/.ready-$(EXTRAS)
 
-.PHONY: reproduce test lint clean
+.PHONY: reproduce test test-slow test-lowest lint clean
 
 reproduce: $(READY)
 	$(BIN)/msae reproduce sines
 
 test: $(READY)
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
+
+# Faults: damaged files, kills, two writers, full disks. MSAE_CAMPAIGN_SHARE=0.01 tries a hundredth.
+test-slow: $(READY)
+	$(BIN)/python -m pytest -m slow tests/campaign
+
+# What trains, writes and reads, at the lower end of every range of pyproject.toml.
+test-lowest:
+	$(PYTHON) -m venv $(VENV)-lowest
+	$(VENV)-lowest/bin/python .ci/lowest.py > $(VENV)-lowest/constraints.txt
+	$(VENV)-lowest/bin/python -m pip install --quiet --disable-pip-version-check \
+		-c $(VENV)-lowest/constraints.txt -e '.[dev]'
+	$(VENV)-lowest/bin/python -m pytest -n $(WORKERS) --dist loadfile tests/train tests/runs \
+		tests/fitting tests/models tests/data tests/cli
 
 lint: $(READY)
 	$(BIN)/ruff check .
@@ -27,4 +40,4 @@ $(READY): pyproject.toml constraints.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV)
+	rm -rf $(VENV) $(VENV)-lowest

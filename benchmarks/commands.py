@@ -1,7 +1,7 @@
 """Whole commands, from the start of the process to its end, beside PyTorch scripts doing the same.
 
-    python benchmarks/commands.py            about ten minutes on two CPU cores
-    python benchmarks/commands.py --quick    one repeat, two seeds: about two minutes
+    python -m benchmarks.commands            about ten minutes on two CPU cores
+    python -m benchmarks.commands --quick    one repeat, two seeds: about two minutes
 
 `msae reproduce sines` against `torch_sines.py`, an epoch of `msae train` on MNIST against
 `torch_mnist.py`, each both as the usual DataLoader loop and tuned; `msae --help`; and how long a
@@ -40,18 +40,18 @@ HELP, FIRST_STEP = 0.5, 2.5  # seconds, what is aimed at
 # What `msae` does, with the time noted around its first epoch; imports are the same, and earlier.
 FIRST = """
 import sys, time
-from msae_jax import compilation_cache
+from msae_jax.system import compilation_cache
 from msae_jax.cli import main
 compilation_cache.enable()
 import jax
-from msae_jax import train
-compiled = train.train_epoch
+from msae_jax.train import seeds
+compiled = seeds.train_epoch
 def noted(*args, **kwargs):
     begun = time.time()
     found = jax.block_until_ready(compiled(*args, **kwargs))
     print("NOTED", begun, time.time(), flush=True)
     return found
-train.train_epoch = noted
+seeds.train_epoch = noted
 sys.exit(main())
 """
 
@@ -171,10 +171,11 @@ def first_steps(folder: Path, repeats: int) -> dict[str, Timed]:
 
 
 def table(found: dict[str, Timed]) -> str:
-    """Returns a Markdown table: seconds, and how many times as long PyTorch takes."""
+    """Returns a Markdown table: seconds of wall clock and of processors, how many times as long
+    PyTorch takes, and what was trained to."""
     rows = [
-        "| | s (lowest to highest) | PyTorch takes | tuned | test MSE |",
-        "|---|---|---|---|---|",
+        "| | s (lowest to highest) | processor s | PyTorch takes | tuned | test MSE |",
+        "|---|---|---|---|---|---|",
     ]
     for name, timed in found.items():
         spread = f"{timed.median:.2f} ({min(timed.seconds):.2f} to {max(timed.seconds):.2f})"
@@ -233,8 +234,8 @@ def write(out: Path, found: dict[str, dict[str, Timed]], seeds: int) -> None:
     """Writes what was measured; parts of an earlier file that were not measured again stay."""
     import torch
 
-    from msae_jax import environment
-    from msae_jax.files import replacing
+    from msae_jax.system import environment
+    from msae_jax.system.files import replacing
 
     kept = json.loads(out.read_text()) if out.exists() else {}
     described: dict[str, Any] = environment.describe_machine() | {

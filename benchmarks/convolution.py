@@ -1,6 +1,6 @@
 """One convolution and its gradients inside a `lax.scan`: ours, plain `lax`, and PyTorch.
 
-    python benchmarks/convolution.py [--plain] [--repeats 15]
+    python -m benchmarks.convolution [--plain] [--repeats 15]
 
 Every layer of the three convolutional models, at their batch sizes; milliseconds for value and
 both gradients, median over interleaved repeats. Needs the `torch` extra. `--plain` adds

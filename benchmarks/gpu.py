@@ -1,7 +1,7 @@
 """Speed on a GPU: beside PyTorch and CUDA graphs, many seeds at once, and how many fit.
 
-    PYTHONPATH=. python benchmarks/gpu.py            about ten minutes
-    PYTHONPATH=. python benchmarks/gpu.py --quick    tiny sizes, also without a GPU
+    python -m benchmarks.gpu            about ten minutes
+    python -m benchmarks.gpu --quick    tiny sizes, also without a GPU
 
 Needs neither the package installed nor TensorFlow Datasets nor files: in place of MNIST it trains
 on random images of MNIST's shape. Parts, each in processes of its own, since JAX and PyTorch each
@@ -97,8 +97,8 @@ def table_part(sizes: Sizes, images: str) -> dict[str, Any]:
 def trainer_of(model: str, seeds: int, steps: int, images: str) -> Any:
     """Returns what trains so many seeds as one batch, `steps` steps an epoch, and its task."""
     from msae_jax import data, train
-    from msae_jax.ensemble import as_members
-    from msae_jax.trainers import Resident
+    from msae_jax.fitting.loop import as_members
+    from msae_jax.fitting.placement import Trainer
 
     settings = settings_of(model, images)
     dataset = data.load(settings.data)
@@ -107,7 +107,7 @@ def trainer_of(model: str, seeds: int, steps: int, images: str) -> Any:
     dataset = data.Dataset(model, data.Split(x), data.Split(x_test[:16]))
     task = train.make_task(settings, dataset)
     members = as_members(settings, seeds)
-    return Resident(task, settings, members, None, dataset, seeds, 1), task, len(x)
+    return Trainer(task, settings, members, dataset, seeds_per_batch=seeds), task, len(x)
 
 
 def seeds_part(model: str, sizes: Sizes, images: str) -> dict[str, Any]:
@@ -172,7 +172,7 @@ def describe() -> dict[str, Any]:
     """Returns versions and device; PyTorch's device too, which may be another."""
     import torch
 
-    from msae_jax import environment
+    from msae_jax.system import environment
 
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "none"
     return environment.describe_machine() | {"torch": torch.__version__, "torch_gpu": gpu}
@@ -191,8 +191,8 @@ def child(part: str, args: argparse.Namespace, images: str, *more: str) -> dict[
     """Runs a part in a process of its own; passes on what it prints. None where it died."""
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "found.json"
-        command = [sys.executable, __file__, "--here", part, str(out), "--images", images, *more]
-        command += ["--quick"] * args.quick
+        command = [sys.executable, "-m", "benchmarks.gpu", "--here", part, str(out)]
+        command += ["--images", images, *more, *(["--quick"] * args.quick)]
         environment = dict(os.environ)
         if part == "table":  # leaves PyTorch its share
             environment.setdefault("XLA_PYTHON_CLIENT_MEM_FRACTION", "0.4")

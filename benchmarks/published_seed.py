@@ -1,8 +1,8 @@
 """A published seed: PyTorch's draws of initial weights and order, trained by PyTorch or by us.
 
-    python benchmarks/published_seed.py superres             by PyTorch; two minutes on two cores
-    python benchmarks/published_seed.py superres --ours 6    by us; two minutes each
-    python benchmarks/published_seed.py superres --ours 6 --vary order
+    python -m benchmarks.published_seed superres             by PyTorch; two minutes on two cores
+    python -m benchmarks.published_seed superres --ours 6    by us; two minutes each
+    python -m benchmarks.published_seed superres --ours 6 --vary order
 
 Needs the `torch` extra. `torch.manual_seed`, the model, Adam, and a DataLoader that shuffles, as in
 the published notebook. Of ours the first is as drawn, and the others begin with weights that differ
@@ -24,14 +24,15 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, TensorDataset
 
-from msae_jax import data, inference, train
+from msae_jax import data, train
 from msae_jax.bench import torch_loops
 from msae_jax.config import TrainConfig
 from msae_jax.interop import mapping
 from msae_jax.models import find_layout
-from msae_jax.recipes import RECIPES, recipe
+from msae_jax.recipes import published, recipe
+from msae_jax.train import evaluation
 
-MODELS = [name for name in RECIPES if not name.startswith("vae")]  # their noise moves the order
+MODELS = [name for name in published() if not name.startswith("vae")]  # their noise moves the order
 
 Curve = Iterator[tuple[float, float]]
 
@@ -42,7 +43,7 @@ def by_torch(settings: TrainConfig, dataset: data.Dataset, seed: int) -> Curve:
     torch.manual_seed(seed)
     loop = torch_loops.Plain(settings, task, None, np.asarray(dataset.train.x))
     x_test = np.asarray(dataset.test.x)
-    test = torch_loops.Eager(loop.module, task, x_test, inference.BATCH_SIZE)
+    test = torch_loops.Eager(loop.module, task, x_test, evaluation.BATCH_SIZE)
     for _ in range(settings.epochs):
         yield loop.epoch(), test.evaluate()["mse"]
 
@@ -72,8 +73,8 @@ def by_us(settings: TrainConfig, dataset: data.Dataset, seed: int, vary: str, nu
         state, metrics = train.train_epoch(
             task, state, x, jnp.asarray(order, jnp.int32), batch_size=settings.batch_size
         )
-        terms = inference.per_sample(task.model, state.variables, dataset.test.x, task.objective)
-        tested = inference.summary(task.objective, terms, dataset.sample_shape)
+        terms = evaluation.per_sample(task.model, state.variables, dataset.test.x, task.objective)
+        tested = evaluation.summary(task.objective, terms, dataset.sample_shape)
         yield float(np.asarray(metrics.loss, np.float64).mean()), tested["mse"]
 
 

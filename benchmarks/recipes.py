@@ -1,6 +1,6 @@
 """The published recipes, trained here and in PyTorch: does the result agree, and which is faster?
 
-    python benchmarks/recipes.py --seeds 3 --out benchmarks/results/recipes.json
+    python -m benchmarks.recipes --seeds 3 --out benchmarks/results/recipes.json
 
 Needs the `torch` extra. Both sides train the same recipe from their own initial weights, an epoch
 of one, then an epoch of the other, so that a busy machine slows both. The PyTorch side is the tuned
@@ -22,11 +22,12 @@ import numpy as np
 import torch
 import torch.nn.functional as functional
 
-from msae_jax import data, environment, train
+from msae_jax import data, train
 from msae_jax.bench import torch_loops
 from msae_jax.config import TrainConfig
-from msae_jax.inference import BATCH_SIZE, evaluate
-from msae_jax.recipes import RECIPES, recipe
+from msae_jax.recipes import published, recipe
+from msae_jax.system import environment
+from msae_jax.train.evaluation import BATCH_SIZE, evaluate
 
 METRICS = {"bernoulli": ("mse", "recon_nats", "kl_nats"), "gaussian": ("mse",)}
 
@@ -152,7 +153,7 @@ def report(found: dict[str, Any]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--models", nargs="+", default=list(RECIPES), choices=list(RECIPES))
+    parser.add_argument("--models", nargs="+", default=published(), choices=published())
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--epochs", type=int, help="instead of the recipe's")
     parser.add_argument("--dataloader", action="store_true")

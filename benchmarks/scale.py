@@ -1,7 +1,7 @@
 """How the time of an epoch grows with the work, one axis at a time; and where it is not linear.
 
-    python benchmarks/scale.py            about four minutes on two CPU cores
-    python benchmarks/scale.py --quick    a look in about a minute: short axes, two repeats
+    python -m benchmarks.scale            about four minutes on two CPU cores
+    python -m benchmarks.scale --quick    a look in about a minute: short axes, two repeats
 
 Axes: samples, batch size (of a fixed number of steps), latent size, seeds on one device, and host
 devices that share sixteen seeds, each number of them in a process of its own. Writes
@@ -23,75 +23,17 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scale_figure import draw
 
-from msae_jax.bench.growth import Growth, fixed_and_unit, growth
+from benchmarks.growth import growth
+from benchmarks.scale_axes import AXES, SHARED, STEPS, sentence
+from benchmarks.scale_figure import draw
 
 MODELS = ("baseline", "msae-mlp")
-STEPS = 50  # of an epoch, where samples are not the axis
-SHARED = 16  # seeds, that devices share
-
-
-@dataclass(frozen=True)
-class Axis:
-    """What grows, and by how much.
-
-    Attributes:
-      label: of the figure's axis, with the unit. per: what a unit is, in words.
-      ideal: the slope of linear growth; -1 where the same work is shared by more.
-      fixed: what the part of the time is that does not grow.
-    """
-
-    name: str
-    label: str
-    per: str
-    sizes: Sequence[int]
-    quick: Sequence[int]
-    fixed: str = ""
-    ideal: float = 1.0
-
-
-AXES = (
-    Axis(
-        "samples",
-        "samples in an epoch",
-        "sample",
-        [256, 1024, 4096, 16384, 65536],
-        [256, 1024, 4096],
-        "what an epoch costs beside its samples: the call of its program and the copy of its state",
-    ),
-    Axis(
-        "batch",
-        f"batch size (samples), {STEPS} steps",
-        "sample of a batch",
-        [4, 16, 64, 256, 1024, 2048],
-        [4, 32, 256],
-        "what a step costs beside its samples: Adam's pass over all parameters, and the beginning "
-        "of some hundred operations",
-    ),
-    Axis(
-        "latent",
-        f"latent size (values), {STEPS} steps",
-        "latent value",
-        [8, 32, 128, 512, 2048, 8192],
-        [8, 128, 1024],
-        "the layers that do not touch the latent",
-    ),
-    Axis(
-        "seeds",
-        f"seeds on one device, {STEPS} steps",
-        "seed",
-        [1, 4, 16, 32],
-        [1, 4],
-        "what a round costs beside its seeds",
-    ),
-    Axis("devices", f"host devices, {SHARED} seeds", "device", [1, 2, 4], [1, 2], ideal=-1.0),
-)
 
 
 def prepare(model: str, axis: str, size: int) -> tuple[Callable[[], float], dict[str, int]]:
@@ -170,11 +112,11 @@ def samples_of(name: str, count: int) -> Any:
 
 def round_of_seeds(task: Any, settings: Any, dataset: Any, seeds: int) -> Callable[[], float]:
     """Returns what trains all seeds for an epoch and gives the seconds of that, tests left out."""
-    from msae_jax.ensemble import as_members
-    from msae_jax.trainers import Resident
+    from msae_jax.fitting.loop import as_members
+    from msae_jax.fitting.placement import Trainer
 
     members = as_members(settings, seeds)
-    trainer = Resident(task, settings, members, None, dataset, None, 1)
+    trainer = Trainer(task, settings, members, dataset)
 
     def once() -> float:
         outcomes = trainer.epoch([True] * seeds)
@@ -187,7 +129,8 @@ def round_of_seeds(task: Any, settings: Any, dataset: Any, seeds: int) -> Callab
 def on_devices(model: str, sizes: Sequence[int], repeats: int) -> list[dict[str, Any]]:
     """`measure` where the CPU appears as so many devices: each in a process of its own, twice."""
     points: dict[int, dict[str, Any]] = {}
-    command = [sys.executable, __file__, "--here", model, "--repeats", str(-(-repeats // 2))]
+    command = [sys.executable, "-m", "benchmarks.scale", "--here", model]
+    command += ["--repeats", str(-(-repeats // 2))]
     for devices in [*sizes, *sizes]:
         count = f"--xla_force_host_platform_device_count={devices}"
         flags = {"XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} {count}".strip()}
@@ -199,51 +142,6 @@ def on_devices(model: str, sizes: Sequence[int], repeats: int) -> list[dict[str,
         known["seconds"] += point["seconds"]
         known["cores"] += point["cores"]
     return list(points.values())
-
-
-def sentence(axis: Axis, model: str, found: Growth, points: Sequence[dict[str, Any]]) -> str:
-    """Says how time grows along an axis, where it is not linear, and why."""
-    sizes = [point["size"] for point in points]
-    if found.linear == (sizes[0], sizes[-1]):
-        where = f"linear from {sizes[0]:,} to {sizes[-1]:,}"
-    elif found.linear is None:
-        where = f"not linear between any two of {sizes[0]:,} to {sizes[-1]:,}"
-    else:
-        where = "linear from {:,} to {:,} only".format(*found.linear)
-    text = f"{axis.name}, {model}: slope {found.slope:.2f}, {where}."
-    if axis.name == "devices":
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-        busy = ", ".join(f"{p['size']} keep {statistics.median(p['cores']):.1f}" for p in points)
-        return f"{text} Cores: {cores}; devices: {busy} of them busy."
-    text += f" {found.unit:.3g} s per {axis.per}"
-    if found.half > sizes[0]:
-        text += f"; {found.fixed:.3g} s are fixed, half of the time at {found.half:,.0f}"
-        text += f": {axis.fixed}"
-    if axis.name == "latent":
-        fixed, unit = fixed_and_unit(sizes, [point["operations"] for point in points])
-        text += f" (of the operations, half at {fixed / unit:,.0f})"
-    rates = [p["operations"] / min(p["seconds"]) / 1e9 for p in points]
-    best = int(np.argmax(rates))
-    text += (
-        f". {rates[0]:.3g} GFLOP/s at {sizes[0]:,}, at most {rates[best]:.3g} at {sizes[best]:,}"
-    )
-    if rates[-1] < 0.85 * rates[best]:
-        text += f", {rates[-1]:.3g} at {sizes[-1]:,}"
-    return f"{text}. {adam(points[-1])}"
-
-
-def adam(point: dict[str, Any]) -> str:
-    """Says how much of the time Adam's pass over the memory takes, by the bandwidth measured."""
-    from msae_jax.bench import peaks
-
-    moved = 4 * 7 * point["parameters"] * point["steps"]  # reads g, p, m, v; writes p, m, v
-    seconds = moved / 1e9 / peaks().bandwidth
-    share = seconds / min(point["seconds"])
-    at = f"At {point['size']:,}"
-    text = f"{at} Adam moves {moved / 1e6:,.0f} MB"
-    if share > 1:  # than the memory can
-        return f"{text}, from caches: memory would take {share:.1f} times as long as all took."
-    return f"{text}: {share:.0%} of the time, from memory."
 
 
 def main() -> None:
@@ -264,8 +162,9 @@ def main() -> None:
         print(json.dumps(measure(args.here, "devices", [jax.device_count()], repeats)))
         return
 
-    from msae_jax import compilation_cache, environment, figures
-    from msae_jax.files import replacing
+    from msae_jax import figures
+    from msae_jax.system import compilation_cache, environment
+    from msae_jax.system.files import replacing
 
     compilation_cache.enable()
     results: list[dict[str, Any]] = []

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
+from benchmarks.scale_axes import Axis
 from msae_jax.figures.style import GREY, STYLE, colour, label
-
-if TYPE_CHECKING:
-    from scale import Axis
 
 
 def draw(

@@ -1,6 +1,6 @@
 """How much memory many seeds take: peak resident size, and seconds a seed and epoch.
 
-    python benchmarks/seed_memory.py msae 1 64 [--checkpoint [last|every]] [--repeats 3]
+    python -m benchmarks.seed_memory msae 1 64 [--checkpoint [last|every]] [--repeats 3]
 
 Each number of seeds trains three epochs in processes of their own, of several the median: many on
 all host devices, 1 as `msae train` without --seeds does, on one device that uses all cores. The
@@ -19,39 +19,43 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from memory import in_own_process, peak
+from benchmarks.memory import in_own_process, peak
 
 
 def measure(model: str, count: int, checkpoint: str | None) -> dict[str, float]:
     """Trains in this process; returns peak and state in bytes, and seconds."""
-    from msae_jax import compilation_cache
+    from msae_jax.system import compilation_cache
 
     compilation_cache.enable()  # before JAX is imported
 
-    from msae_jax import distributed
+    from msae_jax.system import distributed
 
     if count > 1:
         distributed.use_host_devices()
 
     import jax
 
-    from msae_jax import data, seeds
-    from msae_jax.ensemble import as_members, fit
-    from msae_jax.items import split
+    from msae_jax import data
+    from msae_jax.fitting.loop import as_members, fit_many, fit_one
     from msae_jax.recipes import recipe
-    from msae_jax.run import Run
+    from msae_jax.runs.arrays import from_states
+    from msae_jax.train import seeds
 
     settings = replace(recipe(model), epochs=3, checkpoint_every=1 if checkpoint == "every" else 3)
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "run" if checkpoint else None
-        done = fit(settings, seeds=None if count == 1 else count, out=out)
+        if count == 1:
+            histories = [fit_one(settings, out=out).history]
+        else:
+            histories = fit_many(settings, as_members(settings, count), out=out).histories
         highest = peak()
-    histories = [done.history] if isinstance(done, Run) else done.histories
     seconds = [line["seconds"] for history in histories for line in history[1:]]
     dataset = data.load(settings.data)
     members = as_members(settings, count)
     task = seeds.make_task(settings, dataset, members)
-    states = jax.eval_shape(split, seeds.shapes(task, settings, members, dataset.sample_shape))
+    states = jax.eval_shape(
+        from_states, seeds.shapes(task, settings, members, dataset.sample_shape)
+    )
     state = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(states))
     return {"peak": highest, "state": state, "seconds": statistics.median(seconds)}
 
@@ -78,7 +82,7 @@ def main() -> None:
     found: list[dict[str, Any]] = []
     for count in args.seeds:
         options = ["--here", *(["--checkpoint", args.checkpoint] if args.checkpoint else [])]
-        command = [__file__, args.model, str(count), *options]
+        command = ["benchmarks.seed_memory", args.model, str(count), *options]
         _, *runs = [in_own_process(*command) for _ in range(args.repeats + 1)]
         found.append({key: statistics.median(run[key] for run in runs) for key in runs[0]})
         size, state, seconds = (found[-1][key] for key in ("peak", "state", "seconds"))

@@ -1,6 +1,6 @@
 """Time a seed, eight seeds trained together, beside one seed trained alone.
 
-    python benchmarks/seeds_together.py [MODEL ...] [--seeds 8] --out results.json
+    python -m benchmarks.seeds_together [MODEL ...] [--seeds 8] --out results.json
 
 An epoch of one, then an epoch of the other, in one process, several times: medians. Alone is what
 `msae train` runs, a program of one device that XLA splits over the cores where it can; together is
@@ -20,10 +20,12 @@ from typing import Any
 import jax
 import numpy as np
 
-from msae_jax import data, distributed, environment, seeds, train
-from msae_jax.ensemble import as_members
-from msae_jax.recipes import RECIPES, recipe
-from msae_jax.trainers import Resident
+from msae_jax import data, train
+from msae_jax.fitting.loop import as_members
+from msae_jax.fitting.placement import Trainer
+from msae_jax.recipes import published, recipe
+from msae_jax.system import distributed, environment
+from msae_jax.train import seeds
 
 
 def compare(name: str, count: int, steps: int, repeats: int) -> dict[str, Any]:
@@ -38,7 +40,7 @@ def compare(name: str, count: int, steps: int, repeats: int) -> dict[str, Any]:
     members = as_members(settings, count)
     here = jax.device_put(x)
     one = train.init_state(task, settings.seed, dataset.sample_shape)
-    many = Resident(task, settings, members, None, dataset, at_once=1, data_devices=1)
+    many = Trainer(task, settings, members, dataset, seeds_per_batch=1)
 
     def alone() -> float:
         nonlocal one
@@ -71,7 +73,7 @@ def compare(name: str, count: int, steps: int, repeats: int) -> dict[str, Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("models", nargs="*", default=list(RECIPES))
+    parser.add_argument("models", nargs="*", default=published())
     parser.add_argument("--seeds", type=int, default=8)
     parser.add_argument("--steps", type=int, default=63, help="batches of an epoch")
     parser.add_argument("--repeats", type=int, default=5)

@@ -1,6 +1,6 @@
 """One epoch of the multi-scale MLP on MNIST as a PyTorch user would write it.
 
-    python benchmarks/torch_mnist.py --data-dir DIR --out model.pth
+    python -m benchmarks.torch_mnist --data-dir DIR --out model.pth
 
 Needs torch and numpy alone: `benchmarks/commands.py` times it against `msae train`. It reads the
 official IDX files, trains, tests and saves. With `--tuned` batches are indexed in memory and Adam

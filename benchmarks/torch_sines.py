@@ -1,6 +1,6 @@
 """The study `sines` as a PyTorch user would write it: three models, many seeds, test errors.
 
-    python benchmarks/torch_sines.py --seeds 8 --out torch.json
+    python -m benchmarks.torch_sines --seeds 8 --out torch.json
 
 Needs torch and numpy alone, and shares no code with the library: `benchmarks/commands.py` times it
 against `msae reproduce sines`. A DataLoader loop, one seed after another; with `--tuned` samples

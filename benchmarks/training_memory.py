@@ -1,6 +1,6 @@
 """How much memory training takes: peak resident size after fewer and more epochs.
 
-    python benchmarks/training_memory.py msae-mlp 2 8 [--data mnist]
+    python -m benchmarks.training_memory msae-mlp 2 8 [--data mnist]
 
 Each number of epochs trains in a process of its own. The peak must not grow with them.
 """
@@ -11,16 +11,16 @@ import argparse
 import json
 from dataclasses import replace
 
-from memory import in_own_process, peak
+from benchmarks.memory import in_own_process, peak
 
 
 def measure(model: str, epochs: int, data: str | None) -> dict[str, float]:
     """Trains in this process; returns the peak in bytes, and seconds of the last epoch."""
+    from msae_jax.fitting.loop import fit_one
     from msae_jax.recipes import recipe
-    from msae_jax.run import fit
 
     settings = recipe(model)
-    done = fit(replace(settings, epochs=epochs, data=data or settings.data))
+    done = fit_one(replace(settings, epochs=epochs, data=data or settings.data))
     return {"peak": peak(), "seconds": done.history[-1]["seconds"]}
 
 
@@ -37,7 +37,9 @@ def main() -> None:
     peaks = []
     for epochs in args.epochs:
         data = ["--data", args.data] if args.data else []
-        found = in_own_process(__file__, args.model, str(epochs), "--here", *data)
+        found = in_own_process(
+            "benchmarks.training_memory", args.model, str(epochs), "--here", *data
+        )
         peaks.append(found["peak"])
         print(
             f"{args.model}, {epochs} epochs: peak {peaks[-1] / 1e6:.0f} MB, "

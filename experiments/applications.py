@@ -4,8 +4,8 @@
 
 The originals publish no numbers for any of it: ours stand alone.
 
-- anomalies: a 3-layer VAE is trained without one digit, which is then the anomaly. Its score is
-  the error of the reconstruction; the threshold is the 95% quantile of training normals.
+- anomalies: a 3-layer VAE is trained without one digit, which is then the anomaly; see
+  `experiments.anomalies`.
 - denoising: an autoencoder trained on images with noise of standard deviation 0.3, its loss against
   the clean ones; beside it one that was trained on clean images.
 - features: a scikit-learn pipeline whose features are latents, against pixels and PCA.
@@ -29,18 +29,24 @@ import flax.linen as nn
 import numpy as np
 
 from msae_jax import analysis, figures
-from msae_jax.claims import Claim
 from msae_jax.config import ModelConfig, Objective
 from msae_jax.data import Dataset, Split
-from msae_jax.ensemble import Ensemble
+from msae_jax.experiments import anomalies
 from msae_jax.experiments.cache import cached, per_seed
-from msae_jax.experiments.study import Setup, final_claim
-from msae_jax.inference import reconstruct
+from msae_jax.experiments.study import (
+    Arrays,
+    Setup,
+    arrays,
+    captions,
+    final_claim,
+    ours_alone,
+)
+from msae_jax.fitting.ensemble import Ensemble
 from msae_jax.models.conditional import with_classes
 from msae_jax.recipes import recipe
+from msae_jax.results.claims import Claim
+from msae_jax.train.evaluation import reconstruct
 
-ANOMALIES = (1, 4, 8)
-DETECTOR = replace(recipe("vae3"), data="mnist", epochs=5)
 NOISE = 0.3
 PLAIN = replace(
     recipe("baseline-mlp"), model=ModelConfig("baseline-mlp", {"output": "sigmoid"}), epochs=10
@@ -53,161 +59,112 @@ CONDITIONAL = replace(
 )
 DRAWN = 10_000  # training images that classifiers see, drawn anew for each seed
 PER_CLASS = 100  # conditional samples of each class, ten of which are shown
+CLASSES = np.repeat(np.arange(10), PER_CLASS)
+DENOISING_ROWS = {"denoiser": "denoising", "plain": "plain"}
 
 Variables = Mapping[str, Any]
 Part = tuple[list[Claim], dict[str, Ensemble]]
+Found = dict[int, Any]
+"""What was measured, by seed."""
 
 
 def reproduce(setup: Setup) -> list[Claim]:
     """Trains and measures all four applications."""
-    dataset = setup.dataset(DETECTOR)
-    stated: list[Claim] = []
-    trained: dict[str, Ensemble] = {}
-    for part in (_anomalies, _denoising, _features, _conditional):
-        claims, runs = part(setup, dataset)
-        stated += claims
-        trained |= runs
+    dataset = setup.dataset(anomalies.DETECTOR)
+    samples = arrays(dataset)
+    parts = (
+        anomalies.run(setup, dataset.name, samples),
+        _denoising(setup, samples.x_test.astype(np.float32) / 255),
+        _features(setup, samples),
+        _conditional(setup, dataset.name, samples),
+    )
+    stated = [claim for claims, _ in parts for claim in claims]
+    trained = {name: done for _, runs in parts for name, done in runs.items()}
     return setup.finish("applications", stated, trained)
 
 
-def _anomalies(setup: Setup, dataset: Dataset) -> Part:
-    stated, trained = [], {}
-    areas: dict[str, np.ndarray] = {}
-    rows: dict[str, np.ndarray] = {}
-    captions: dict[str, list[str]] = {}
-    (x, y), (x_test, y_test) = _arrays(dataset)
-    for digit in ANOMALIES:
-        normal, normal_test = y != digit, y_test != digit
-        held = Dataset(
-            f"{dataset.name} without {digit}",
-            Split(x[normal], y[normal]),
-            Split(x_test[normal_test], y_test[normal_test]),
-        )
-        name = f"without-{digit}"
-        done = trained[name] = setup.train(name, replace(DETECTOR, data=held.name), held)
-        train_x = x[normal][:DRAWN]
-
-        def measure(
-            model: nn.Module, variables: Variables, seed: int, train_x: np.ndarray = train_x,
-            positive: np.ndarray = ~normal_test,
-        ) -> dict[str, Any]:  # fmt: skip
-            found = {}
-            for score in ("mse", "nats", "latent"):
-                reference = train_x if score == "latent" else None
-                own, other = (
-                    analysis.anomaly_scores(model, variables, a, score, normal=reference)
-                    for a in (train_x, x_test)
-                )
-                bar = analysis.threshold(own)
-                found[score] = analysis.detection(other, positive, bar)._asdict()
-            return found
-
-        found = per_seed(setup, name, done, measure)
-        by_error = [values["mse"] for values in found.values()]
-        guessing = f"by guessing {np.mean(~normal_test):.3f}, the share of anomalies"
-        for key, text, unit in (
-            ("auroc", "AUROC by reconstruction error", "area"),
-            ("auprc", "AUPRC by reconstruction error", "area"),
-            ("recall", "anomalies above the threshold", "fraction"),
-            ("false_positive_rate", "normal test images above the threshold", "fraction"),
-        ):
-            values = [one[key] for one in by_error]
-            stated.append(
-                _claim(
-                    f"anomaly-{digit}-{key}",
-                    f"{text}, {digit} held out",
-                    unit,
-                    values,
-                    why=guessing if key == "auprc" else "",
-                )
-            )
-        for score, text in (("nats", "negative ELBO"), ("latent", "distance of the latent")):
-            values = [one[score]["auroc"] for one in found.values()]
-            statement = f"AUROC by {text}, {digit} held out"
-            stated.append(_claim(f"anomaly-{digit}-{score}-auroc", statement, "area", values))
-        areas[f"{digit} held out"] = np.array([one["auroc"] for one in by_error])
-        shown = np.concatenate([x_test[normal_test][:5], x_test[~normal_test][:5]])
-        recon = reconstruct(done.model, done.variables(0), shown)
-        rows[f"5 normal, 5 of {digit}"] = shown / 255.0
-        rows[f"reconstructed, trained without {digit}"] = recon
-        captions[f"reconstructed, trained without {digit}"] = _errors(recon, shown / 255.0)
-    figure = figures.seed_points(areas, quantity="AUROC", unit="area; 0.5 by guessing")
-    figures.save(figure, setup.out / "anomaly_auroc")
-    figures.save(figures.image_rows(rows, captions=captions), setup.out / "anomalies")
+def _denoising(setup: Setup, x_test: np.ndarray) -> Part:
+    trained = {"denoiser": setup.train("denoiser", DENOISER), "plain": setup.train("plain", PLAIN)}
+    seeds = range(setup.seeds)
+    noisy = [float(np.square(_corrupted(x_test, seed) - x_test).mean()) for seed in seeds]
+    found = {name: _measure_denoiser(setup, name, done, x_test) for name, done in trained.items()}
+    errors = {"corrupted": np.array(noisy)}
+    stated = [ours_alone("corrupted-mse", "corrupted test images", "MSE per pixel", noisy)]
+    for name, images in (("denoiser", "corrupted"), ("plain", "clean")):
+        for given in ("corrupted", "clean"):
+            values = [one[given] for one in found[name].values()]
+            text = f"autoencoder trained on {images} images, given {given} test images"
+            stated.append(ours_alone(f"{name}-{given}-mse", text, "MSE per pixel", values))
+        by_seed = [one["corrupted"] for one in found[name].values()]
+        errors[f"autoencoder, {DENOISING_ROWS[name]}"] = np.array(by_seed)
+    quantity = "error against clean test images"
+    figure = figures.seed_points(errors, quantity=quantity, unit="MSE per pixel")
+    figures.save(figure, setup.out / "denoising_errors")
+    _draw_denoising(setup, trained, x_test)
     return stated, trained
 
 
-def _denoising(setup: Setup, dataset: Dataset) -> Part:
-    x_test = _arrays(dataset)[1][0].astype(np.float32) / 255
+def _corrupted(x: np.ndarray, seed: int) -> np.ndarray:
+    """Returns float32 images with the Gaussian noise of a seed added."""
+    noise = np.random.default_rng(seed).standard_normal(x.shape, np.float32)
+    return x + NOISE * noise
 
-    def corrupted(seed: int) -> np.ndarray:
-        noise = np.random.default_rng(seed).standard_normal(x_test.shape, np.float32)
-        return x_test + NOISE * noise
+
+def _measure_denoiser(setup: Setup, name: str, done: Ensemble, x_test: np.ndarray) -> Found:
+    """Returns, by seed, the error against clean images from corrupted and from clean images."""
 
     def measure(model: nn.Module, variables: Variables, seed: int) -> dict[str, Any]:
-        inputs = {"corrupted": corrupted(seed), "clean": x_test}
+        inputs = {"corrupted": _corrupted(x_test, seed), "clean": x_test}
         return {
-            name: float(np.square(reconstruct(model, variables, x) - x_test).mean(dtype=np.float64))
-            for name, x in inputs.items()
+            given: float(
+                np.square(reconstruct(model, variables, x) - x_test).mean(dtype=np.float64)
+            )
+            for given, x in inputs.items()
         }
 
-    labels = {"denoiser": "trained on corrupted images", "plain": "trained on clean images"}
-    kinds = {"denoiser": "denoising", "plain": "plain"}
-    settings = {"denoiser": DENOISER, "plain": PLAIN}
-    trained = {name: setup.train(name, settings[name]) for name in settings}
-    own = [float(np.square(corrupted(seed) - x_test).mean()) for seed in range(setup.seeds)]
-    stated = [_claim("corrupted-mse", "corrupted test images", "MSE per pixel", own)]
-    errors = {"corrupted": np.array(own)}
-    rows = {"clean": x_test[:10], "corrupted": np.clip(corrupted(0)[:10], 0, 1)}
-    captions = {}
+    return per_seed(setup, name, done, measure)
+
+
+def _draw_denoising(setup: Setup, trained: Mapping[str, Ensemble], x_test: np.ndarray) -> None:
+    """Draws ten test images: clean, corrupted, and reconstructed by seed 0 of each model."""
+    clean, corrupted = x_test[:10], _corrupted(x_test, 0)[:10]
+    rows = {"clean": clean, "corrupted": np.clip(corrupted, 0, 1)}
+    errors = {}
     for name, done in trained.items():
-        found = per_seed(setup, name, done, measure)
-        for given in ("corrupted", "clean"):
-            values = [one[given] for one in found.values()]
-            text = f"autoencoder {labels[name]}, given {given} test images"
-            stated.append(_claim(f"{name}-{given}-mse", text, "MSE per pixel", values))
-        row = f"autoencoder, {kinds[name]}"
-        errors[row] = np.array([v["corrupted"] for v in found.values()])
-        rows[row] = reconstruct(done.model, done.variables(0), corrupted(0)[:10])
-        captions[row] = _errors(rows[row], x_test[:10])
-    figure = figures.seed_points(
-        errors, quantity="error against clean test images", unit="MSE per pixel"
-    )
-    figures.save(figure, setup.out / "denoising_errors")
-    figures.save(figures.image_rows(rows, captions=captions), setup.out / "denoising")
-    return stated, trained
+        row = f"autoencoder, {DENOISING_ROWS[name]}"
+        rows[row] = reconstruct(done.model, done.variables(0), corrupted)
+        errors[row] = np.square(rows[row] - clean).reshape(len(clean), -1).mean(axis=1)
+    figures.save(figures.image_rows(rows, captions=captions(errors)), setup.out / "denoising")
 
 
-def _features(setup: Setup, dataset: Dataset) -> Part:
-    (x, y), (x_test, y_test) = _arrays(dataset)
-    x_test = _pixels(x_test)
+def _features(setup: Setup, samples: Arrays) -> Part:
     epochs = min(FEATURE_EPOCHS, 2) if setup.quick else FEATURE_EPOCHS
-
-    def measure(seed: int) -> dict[str, float]:
-        chosen = _draw(len(x), seed)
-        fitted = {
-            name: pipeline.fit(_pixels(x[chosen]), y[chosen])
-            for name, pipeline in _pipelines(seed, epochs).items()
-        }
-        return {name: 100 * float(fit.score(x_test, y_test)) for name, fit in fitted.items()}
-
     found = [
-        cached(setup, f"features/seed-{seed}", lambda seed=seed: measure(seed), f"{epochs} epochs")
+        cached(
+            setup,
+            f"features/seed-{seed}",
+            lambda seed=seed: _measure_features(samples, seed, epochs),
+            f"{epochs} epochs",
+        )
         for seed in range(setup.seeds)
     ]
     accuracies = {name: np.array([one[name] for one in found]) for name in found[0]}
     figure = figures.seed_points(accuracies, quantity="test accuracy", unit="percent")
     figures.save(figure, setup.out / "features")
-    stated = [
-        _claim(
-            f"features-{name.split(',')[0].replace(' ', '-')}",
-            f"logistic regression on {name}",
-            "percent",
-            values.tolist(),
-        )
-        for name, values in accuracies.items()
-    ]
+    stated = []
+    for name, values in accuracies.items():
+        id = f"features-{name.split(',')[0].replace(' ', '-')}"
+        statement = f"logistic regression on {name}"
+        stated.append(ours_alone(id, statement, "percent", values.tolist()))
     return stated, {}
+
+
+def _measure_features(samples: Arrays, seed: int, epochs: int) -> dict[str, float]:
+    """Returns the test accuracy in percent on each kind of feature."""
+    chosen = _draw(len(samples.x), seed)
+    x, y, x_test = _pixels(samples.x[chosen]), samples.y[chosen], _pixels(samples.x_test)
+    fitted = {name: steps.fit(x, y) for name, steps in _pipelines(seed, epochs).items()}
+    return {name: 100 * float(fit.score(x_test, samples.y_test)) for name, fit in fitted.items()}
 
 
 def _pipelines(seed: int, epochs: int) -> dict[str, Any]:
@@ -236,53 +193,44 @@ def _pipelines(seed: int, epochs: int) -> dict[str, Any]:
     }
 
 
-def _conditional(setup: Setup, dataset: Dataset) -> Part:
-    (x, y), (x_test, y_test) = _arrays(dataset)
+def _conditional(setup: Setup, data_name: str, samples: Arrays) -> Part:
+    x, y, x_test, y_test = samples
     pairs = Dataset(
-        f"{dataset.name} with classes",
+        f"{data_name} with classes",
         Split(with_classes(x, y), y),
         Split(with_classes(x_test, y_test), y_test),
     )
     done = setup.train("conditional", replace(CONDITIONAL, data=pairs.name), pairs)
-    asked = np.repeat(np.arange(10), PER_CLASS)
-
-    def samples(model: Any, variables: Variables, seed: int) -> np.ndarray:
-        normal = np.random.default_rng(seed).standard_normal((len(asked), model.latent_dim))
-        z = with_classes(normal.astype(np.float32), asked)
-        return analysis.decode(model, variables, z)
-
-    def measure(model: nn.Module, variables: Variables, seed: int) -> dict[str, Any]:
-        chosen = _draw(len(x), seed)
-        real = _pixels(x[chosen]), y[chosen]
-        made = analysis.probe(*real, samples(model, variables, seed), asked)
-        test = analysis.probe(*real, _pixels(x_test), y_test)
-        return {"samples": 100 * made.accuracy, "real": 100 * test.accuracy}
-
-    found = per_seed(setup, "conditional", done, measure)
+    found = _measure_conditional(setup, done, samples)
     text = "test negative ELBO of the image given its class"
     stated = [final_claim("conditional-nats", text, done, "test_nats", None, "nats per sample")]
     for key, text in (("samples", "class-conditioned samples"), ("real", "real test images")):
         values = [one[key] for one in found.values()]
         statement = f"5-nearest-neighbour accuracy on {text}"
-        stated.append(_claim(f"conditional-{key}", statement, "percent", values))
-    images = samples(done.model, done.variables(0), 0).reshape(10, PER_CLASS, *x.shape[1:])
+        stated.append(ours_alone(f"conditional-{key}", statement, "percent", values))
+    images = _samples(done.model, done.variables(0), 0).reshape(10, PER_CLASS, *x.shape[1:])
     rows = {str(digit): images[digit, :10] for digit in range(10)}
     figures.save(figures.image_rows(rows), setup.out / "conditional_samples")
     return stated, {"conditional": done}
 
 
-def _claim(id: str, statement: str, unit: str, values: list[float], why: str = "") -> Claim:
-    return Claim(id, statement, None, unit, values, why=why)
+def _samples(model: Any, variables: Variables, seed: int) -> np.ndarray:
+    """Returns samples of the classes `CLASSES`, from the prior by a seed."""
+    normal = np.random.default_rng(seed).standard_normal((len(CLASSES), model.latent_dim))
+    return analysis.decode(model, variables, with_classes(normal.astype(np.float32), CLASSES))
 
 
-def _errors(recon: np.ndarray, x: np.ndarray) -> list[str]:
-    each = np.square(recon - x).reshape(len(x), -1).mean(axis=1)
-    return [f"MSE {error:.4f}" for error in each]
+def _measure_conditional(setup: Setup, done: Ensemble, samples: Arrays) -> Found:
+    """Returns, by seed, how often a classifier of real images agrees with the class, in percent."""
 
+    def measure(model: nn.Module, variables: Variables, seed: int) -> dict[str, Any]:
+        chosen = _draw(len(samples.x), seed)
+        real = _pixels(samples.x[chosen]), samples.y[chosen]
+        made = analysis.probe(*real, _samples(model, variables, seed), CLASSES)
+        test = analysis.probe(*real, _pixels(samples.x_test), samples.y_test)
+        return {"samples": 100 * made.accuracy, "real": 100 * test.accuracy}
 
-def _arrays(dataset: Dataset) -> tuple[tuple[np.ndarray, np.ndarray], ...]:
-    splits = dataset.train, dataset.test
-    return tuple((np.asarray(split.x), np.asarray(split.y)) for split in splits)
+    return per_seed(setup, "conditional", done, measure)
 
 
 def _pixels(x: np.ndarray) -> np.ndarray:

@@ -2,34 +2,45 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import flax.linen as nn
 
-from msae_jax.ensemble import Ensemble
 from msae_jax.experiments.study import Setup
-from msae_jax.files import replacing
-from msae_jax.items import digest
+from msae_jax.fitting.ensemble import Ensemble
+from msae_jax.runs.arrays import digest
+from msae_jax.system.files import replacing
 
 
 def cached(setup: Setup, name: str, compute: Callable[[], Any], of: str = "") -> Any:
     """Returns `compute()`, JSON values, from `runs`/`name`.json where an earlier call kept it.
+
+    A file that is damaged is computed and written again.
 
     Args:
       of: what it was computed from, such as a digest of weights; of anything else it is not used.
     """
     path = setup.runs / f"{name}.json"
     if path.exists() and not setup.fresh:
-        kept = json.loads(path.read_text())
-        if kept["of"] == of:
-            return kept["found"]
+        with contextlib.suppress(ValueError, RecursionError, LookupError, TypeError):
+            kept = json.loads(path.read_text(encoding="utf-8"))
+            whole = "sha256" not in kept or kept["sha256"] == _digest(kept["of"], kept["found"])
+            if whole and kept["of"] == of:
+                return kept["found"]
     found = compute()
     path.parent.mkdir(parents=True, exist_ok=True)
+    content = {"of": of, "found": found, "sha256": _digest(of, found)}
     with replacing(path, overwrite=True) as temporary:
-        temporary.write_text(json.dumps({"of": of, "found": found}) + "\n")
+        temporary.write_text(json.dumps(content) + "\n")
     return found
+
+
+def _digest(of: str, found: Any) -> str:
+    return hashlib.sha256(json.dumps([of, found], sort_keys=True).encode()).hexdigest()
 
 
 Measure = Callable[[nn.Module, Mapping[str, Any], int], dict[str, Any]]

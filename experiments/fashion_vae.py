@@ -26,17 +26,25 @@ import jax
 import numpy as np
 from matplotlib.figure import Figure
 
-from msae_jax import analysis, compare, data, figures
+from msae_jax import analysis, data, figures, models
 from msae_jax.analysis.groups import group_effect, rank_agreement
-from msae_jax.claims import Claim
 from msae_jax.config import TrainConfig
 from msae_jax.data.dataset import take
-from msae_jax.ensemble import Ensemble
 from msae_jax.experiments.cache import per_seed
-from msae_jax.experiments.study import Setup, final_claim, parameter_claim
-from msae_jax.figures import grids
-from msae_jax.inference import embed, per_sample, reconstruct
+from msae_jax.experiments.study import (
+    Setup,
+    arrays,
+    captions,
+    final_claim,
+    finite,
+    parameter_claim,
+    reconstructions,
+)
+from msae_jax.fitting.ensemble import Ensemble
 from msae_jax.recipes import recipe
+from msae_jax.results import compare
+from msae_jax.results.claims import Claim
+from msae_jax.train.evaluation import embed
 
 MODELS = ("vae3", "vae5", "ae5")
 # Of the 5-layer VAE: first hidden width and latent size; the widths 200 and 100 are fixed.
@@ -67,7 +75,6 @@ WHY = {
     "vae5-250-80-kl-epoch-10": "three seeds of ours are alike by chance: by an earlier formula of "
     "the same loss, which rounds otherwise, they had 9.43 to 9.87",
 }
-PARAMETERS = {"vae3": 652_824, "vae5": 835_424}
 # Test images and importance samples of each; test images in the scatter plots, and reconstructed.
 LIKELIHOOD = {"full": (1000, 500), "quick": (100, 20)}
 SCATTERED, SHOWN = 500, 9
@@ -123,11 +130,7 @@ def longest_wait(losses: np.ndarray) -> int:
 
 
 def _title(name: str) -> str:
-    return figures.LABELS.get(name, f"5-layer VAE ({name})")
-
-
-def _finite(values: np.ndarray) -> np.ndarray:
-    return values[np.isfinite(values)]
+    return figures.label(name, f"5-layer VAE ({name})")
 
 
 def _published(found: Found, waits: Mapping[str, int]) -> list[Claim]:
@@ -145,7 +148,7 @@ def _published(found: Found, waits: Mapping[str, int]) -> list[Claim]:
                         why=WHY.get(id, why),
                     )  # fmt: skip
                 else:
-                    values = _finite(done.metrics(metric)[:, epoch - 1])
+                    values = finite(done.metrics(metric)[:, epoch - 1])
                     claim = Claim(
                         id, statement, published, NATS, values.tolist(), source=SOURCE,
                         why=WHY.get(id, ""),
@@ -156,7 +159,8 @@ def _published(found: Found, waits: Mapping[str, int]) -> list[Claim]:
 
 def _beyond(setup: Setup, found: Found, dataset: data.Dataset) -> list[Claim]:
     stated = []
-    for name, count in PARAMETERS.items():
+    for name in ("vae3", "vae5"):
+        count = models.record(name).parameters
         id, text = f"{name}-parameters", f"parameters of {_title(name)}"
         stated.append(parameter_claim(id, text, found[name], count, source="layer sizes"))
     for name, done in found.items():
@@ -196,11 +200,11 @@ def _log_likelihoods(
 def _comparisons(found: Found) -> tuple[dict[str, Any], list[str]]:
     """Returns what goes to `results.json`, and sentences: configurations, ranking, depth."""
     last = {name: found[name] for name in CONFIGURATIONS}
-    effect = group_effect({name: _finite(done.final("test_nats")) for name, done in last.items()})
+    effect = group_effect({name: finite(done.final("test_nats")) for name, done in last.items()})
     ours = [float(np.nanmean(done.final("train_nats"))) for done in last.values()]
     ranks = rank_agreement([sum(PUBLISHED[name][CONFIGURATION_EPOCHS]) for name in last], ours)
     vae3, vae5 = (
-        compare.side_of(found[name], "test_nats", figures.LABELS[name]) for name in MODELS[:2]
+        compare.side_of(found[name], "test_nats", figures.label(name)) for name in MODELS[:2]
     )
     verdict = compare.compare(vae3, vae5, "test_nats")
     conclusion = effect.sentence("nats of the test images")
@@ -224,15 +228,17 @@ def _curves(found: Found) -> dict[str, Figure]:
     return {
         "curves_models": _terms(found, MODELS),
         "curves_configurations": _terms(found, tuple(CONFIGURATIONS)),
-        "loss_curves": grids.curve_panels({"training loss": totals}, {"training loss": published}),
+        "loss_curves": figures.curve_panels(
+            {"training loss": totals}, {"training loss": published}
+        ),
         "best_losses": figures.seed_bars(
-            {name: _finite(np.fmin.reduce(losses, axis=1)) for name, losses in totals.items()},
+            {name: finite(np.fmin.reduce(losses, axis=1)) for name, losses in totals.items()},
             {name: min(losses.values()) for name, losses in published.items()},
             quantity="best training loss",
             unit=NATS,
         ),
         "configurations_test": figures.seed_points(
-            {name: _finite(found[name].final("test_nats")) for name in CONFIGURATIONS},
+            {name: finite(found[name].final("test_nats")) for name in CONFIGURATIONS},
             quantity="negative test ELBO",
             unit=NATS,
         ),
@@ -248,33 +254,29 @@ def _terms(found: Found, names: Sequence[str]) -> Figure:
             name: {epoch: numbers[i] for epoch, numbers in PUBLISHED[name].items()}
             for name in having
         }
-    return grids.curve_panels(curves, published)
+    return figures.curve_panels(curves, published)
 
 
 def _pictures(found: Found, dataset: data.Dataset) -> dict[str, Figure]:
     """Draws what the first seeds made: samples, reconstructions and latents."""
-    x, y = dataset.test.x, dataset.test.y
-    assert isinstance(x, np.ndarray)
-    assert y is not None
+    _, _, x, y = arrays(dataset)
     classes = CLOTHES if dataset.name == "fashion_mnist" else [str(k) for k in range(10)]
-    samples, latents, errors = {}, {}, {}
-    rows = {"original": x[:SHOWN] / 255}
+    made, errors = reconstructions({name: found[name] for name in MODELS}, x[:SHOWN])
+    rows = {"original": x[:SHOWN] / 255, **made}
+    samples, latents = {}, {}
     for name in MODELS:
         done = found[name]
         model, variables = done.model, done.variables(0)
-        rows[name] = reconstruct(model, variables, x[:SHOWN])
-        mse = per_sample(model, variables, x[:SHOWN], done.config.objective).mse
-        errors[name] = [f"MSE {error:.3f}" for error in mse]
         plane = analysis.project(embed(model, variables, x))
         shares = " + ".join(f"{share:.0%}" for share in np.asarray(plane.explained))
         latents[f"{_title(name)}: {shares} of the variance"] = plane.points[:SCATTERED]
         if name != "ae5":
-            made = analysis.sample(model, variables, 9, jax.random.key(0)).x
-            samples[name] = made.reshape(9, *dataset.sample_shape)
+            drawn = analysis.sample(model, variables, 9, jax.random.key(0)).x
+            samples[name] = drawn.reshape(9, *dataset.sample_shape)
     titles = [classes[k] for k in y[:SHOWN]]
     axes = ("principal component 1", "principal component 2")
     return {
-        "samples": grids.image_squares(samples),
-        "reconstructions": figures.image_rows(rows, titles=titles, captions=errors),
+        "samples": figures.image_squares(samples),
+        "reconstructions": figures.image_rows(rows, titles=titles, captions=captions(errors, 3)),
         "latents_pca": figures.class_scatter(latents, y[:SCATTERED], classes, axis_names=axes),
     }

@@ -22,13 +22,20 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from msae_jax import analysis, data, figures
-from msae_jax.claims import Claim
-from msae_jax.ensemble import Ensemble
 from msae_jax.experiments.cache import per_seed
-from msae_jax.experiments.study import Setup, final_claim, loss_claims, parameter_claim
-from msae_jax.inference import per_sample, reconstruct
+from msae_jax.experiments.study import (
+    Setup,
+    captions,
+    final_claim,
+    finite,
+    loss_claims,
+    parameter_claim,
+    reconstructions,
+)
+from msae_jax.fitting.ensemble import Ensemble
 from msae_jax.models import parameter_count
 from msae_jax.recipes import recipe
+from msae_jax.results.claims import Claim
 
 
 class Published(NamedTuple):
@@ -77,7 +84,7 @@ def reproduce(setup: Setup) -> list[Claim]:
 
 
 def _claims(name: str, done: Ensemble) -> list[Claim]:
-    published, label = PUBLISHED[name], figures.LABELS.get(name, name)
+    published, label = PUBLISHED[name], figures.label(name)
     test = final_claim(
         f"{name}-test-mse",
         f"test error of {label}",
@@ -151,18 +158,12 @@ def _draw_results(setup: Setup, found: dict[str, Ensemble], dataset: data.Datase
     curves = {name: done.metrics("train_loss") for name, done in found.items()}
     published = {name: numbers.train_loss for name, numbers in PUBLISHED.items()}
     figures.save(figures.loss_curves(curves, published), setup.out / "loss_curves")
-    final = {name: done.final("test_mse") for name, done in found.items()}
-    final = {name: values[np.isfinite(values)] for name, values in final.items()}
+    final = {name: finite(done.final("test_mse")) for name, done in found.items()}
     tested = {name: numbers.test_mse for name, numbers in PUBLISHED.items()}
     figures.save(figures.seed_bars(final, tested), setup.out / "test_errors")
     x = np.asarray(dataset.test.x)[:10]
-    rows, errors = {"original": x / 255}, {}
-    for name, done in found.items():
-        variables = done.variables(0)
-        rows[name] = reconstruct(done.model, variables, x)
-        terms = per_sample(done.model, variables, x, done.config.objective)
-        errors[name] = [f"MSE {mse:.4f}" for mse in terms.mse]
-    figure = figures.image_rows(rows, captions=errors)
+    made, errors = reconstructions(found, x)
+    figure = figures.image_rows({"original": x / 255, **made}, captions=captions(errors))
     figures.save(figure, setup.out / "reconstructions")
 
 

@@ -22,16 +22,23 @@ from typing import Any
 import flax.linen as nn
 import jax
 import numpy as np
+from matplotlib.figure import Figure
 
 from msae_jax import analysis, data, figures
-from msae_jax.claims import Claim
 from msae_jax.config import ModelConfig, TrainConfig
-from msae_jax.ensemble import Ensemble
 from msae_jax.experiments.cache import cached, per_seed
-from msae_jax.experiments.study import Setup, final_claim
-from msae_jax.inference import per_sample, reconstruct
-from msae_jax.items import digest
+from msae_jax.experiments.study import (
+    Setup,
+    arrays,
+    captions,
+    final_claim,
+    ours_alone,
+    reconstructions,
+)
+from msae_jax.fitting.ensemble import Ensemble
 from msae_jax.recipes import recipe
+from msae_jax.results.claims import Claim
+from msae_jax.runs.arrays import digest
 
 SHAPE = ModelConfig("stacked", {"hidden": [400], "latent_dim": 20})
 SETTINGS = {
@@ -70,7 +77,7 @@ def _measure(
     model: nn.Module, variables: Mapping[str, Any], dataset: data.Dataset
 ) -> dict[str, Any]:
     """Returns accuracies of probes in percent, and means over pairs of how evenly paths change."""
-    (x, y), (x_test, y_test) = _arrays(dataset)
+    x, y, x_test, y_test = arrays(dataset)
     z, z_test = (analysis.embed(model, variables, a) for a in (x[:PROBED], x_test))
     found: dict[str, Any] = {
         kind: 100 * analysis.probe(z, y[:PROBED], z_test, y_test, kind).accuracy for kind in PROBES
@@ -87,21 +94,16 @@ def _measure(
     return found
 
 
-def _arrays(dataset: data.Dataset) -> tuple[tuple[np.ndarray, np.ndarray], ...]:
-    splits = dataset.train, dataset.test
-    return tuple((np.asarray(split.x), np.asarray(split.y)) for split in splits)
-
-
 def _claims(trained: dict[str, Ensemble], found: Found) -> list[Claim]:
     stated = []
     for name, done in trained.items():
-        text = figures.LABELS[name]
+        text = figures.label(name)
         mse = f"test error of {text}"
         stated.append(final_claim(f"{name}-mse", mse, done, "test_mse", None, "MSE per pixel"))
 
         def add(key: str, statement: str, unit: str, name: str = name) -> None:
             values = [values[key] for values in found[name].values()]
-            stated.append(Claim(f"{name}-{key}", statement, None, unit, values))
+            stated.append(ours_alone(f"{name}-{key}", statement, unit, values))
 
         for kind, probe in PROBES.items():
             add(kind, f"accuracy of {probe} on the latents of {text}", "percent")
@@ -110,7 +112,7 @@ def _claims(trained: dict[str, Ensemble], found: Found) -> list[Claim]:
             add(f"{kind}-length", f"length over distance of the ends, {path}", "ratio")
             add(f"{kind}-step", f"largest over mean step, {path}", "ratio")
     for metric, quantity in (("nats", "negative ELBO"), ("kl_nats", "KL divergence")):
-        statement = f"test {quantity} of {figures.LABELS['vae3']}"
+        statement = f"test {quantity} of {figures.label('vae3')}"
         done = trained["vae3"]
         stated.append(
             final_claim(
@@ -149,11 +151,11 @@ def _draw_numbers(setup: Setup, trained: dict[str, Ensemble], found: Found) -> N
         ("vae3", "nats", "nats per sample"),
     ):
         curves = {f"{split} set": trained[name].metrics(f"{split}_{metric}") for split in SPLITS}
-        quantity = f"loss of the {figures.LABELS[name]}"
+        quantity = f"loss of the {figures.label(name)}"
         figure = figures.loss_curves(curves, quantity=quantity, unit=unit, log=False)
         figures.save(figure, setup.out / f"loss_{name}")
     accuracies = {
-        f"{figures.LABELS[name]}, {probe}": np.array([v[kind] for v in found[name].values()])
+        f"{figures.label(name)}, {probe}": np.array([v[kind] for v in found[name].values()])
         for kind, probe in PROBES.items()
         for name in trained
     }
@@ -168,51 +170,79 @@ def _draw_numbers(setup: Setup, trained: dict[str, Ensemble], found: Found) -> N
 
 def _draw_pictures(setup: Setup, trained: dict[str, Ensemble], dataset: data.Dataset) -> None:
     """Draws what the first seed's models make of the data."""
-    (x, _), (x_test, y_test) = _arrays(dataset)
-    kept = slice(0, PROJECTED)
-    pca, tsne = {}, {}
-    shown, errors = {"original": x_test[:10] / 255.0}, {}
-    paths, sums, samples = {}, {}, {}
-    ends = x_test[y_test == 3][0], x_test[y_test == 8][0]
-    for name, done in trained.items():
-        model, variables, text = done.model, done.variables(0), figures.LABELS[name]
-        z = analysis.embed(model, variables, x_test)
-        pca[name] = analysis.project(z[kept]).points
-
-        def project(z: np.ndarray = z) -> list:
-            return analysis.project(z[kept], "tsne").points.tolist()
-
-        of = digest(variables)
-        tsne[name] = np.array(cached(setup, f"{name}/measured/tsne", project, of))
-        shown[name] = reconstruct(model, variables, x_test[:10])
-        terms = per_sample(model, variables, x_test[:10], done.config.objective)
-        errors[name] = [f"MSE {e:.4f}" for e in np.asarray(terms.mse)]
-        for kind in KINDS:
-            path = analysis.interpolate(model, variables, *ends, FRAMES, kind)
-            paths[f"{text}, {kind}"] = path.x
-        for a, b, c in SUMS:
-            groups = [x_test[y_test == digit] for digit in (a, b, c)]
-            means = np.stack([z[y_test == digit].mean(axis=0) for digit in (a, b, c)])
-            parts = analysis.decode(model, variables, means, sample_shape=dataset.sample_shape)
-            result = analysis.arithmetic(model, variables, *groups).x
-            sums[f"{text}, {a} - {b} + {c}"] = np.concatenate([parts, result])
-        key = jax.random.key(0)
-        normal = np.asarray(jax.random.normal(key, (10, z.shape[1])))
-        prior = analysis.decode(model, variables, normal, sample_shape=dataset.sample_shape)
-        samples[f"{text}, z ~ N(0,I)"] = prior
-        fitted = analysis.sample(model, variables, 10, key, fit_to=x[:PROBED])
-        samples[f"{text}, z ~ fitted Gaussian"] = fitted.x
-    classes = [str(digit) for digit in range(10)]
+    x, _, x_test, y_test = arrays(dataset)
+    made, errors = reconstructions(trained, x_test[:10])
+    shown = {"original": x_test[:10] / 255.0, **made}
     t = [f"t = {t:.1f}" for t in np.linspace(0, 1, FRAMES)]
-    axes = ("t-SNE 1 (no unit)", "t-SNE 2 (no unit)")
-    y = y_test[kept]
+    sums = ["a", "b", "c", "a - b + c"]
     drawn = {
-        "pca": figures.class_scatter(pca, y, classes, axis_names=("PCA 1", "PCA 2")),
-        "tsne": figures.class_scatter(tsne, y, classes, axis_names=axes),
-        "reconstructions": figures.image_rows(shown, captions=errors),
-        "interpolation": figures.image_rows(paths, titles=t),
-        "arithmetic": figures.image_rows(sums, titles=["a", "b", "c", "a - b + c"]),
-        "samples": figures.image_rows(samples),
+        **_projections(setup, trained, x_test, y_test),
+        "reconstructions": figures.image_rows(shown, captions=captions(errors)),
+        "interpolation": figures.image_rows(_paths(trained, x_test, y_test), titles=t),
+        "arithmetic": figures.image_rows(_sums(trained, x_test, y_test), titles=sums),
+        "samples": figures.image_rows(_samples(trained, x[:PROBED])),
     }
     for name, figure in drawn.items():
         figures.save(figure, setup.out / name)
+
+
+def _projections(
+    setup: Setup, trained: dict[str, Ensemble], x_test: np.ndarray, y_test: np.ndarray
+) -> dict[str, Figure]:
+    """Draws the latents of the first test images in the plane; t-SNE is kept beside the run."""
+    pca, tsne = {}, {}
+    for name, done in trained.items():
+        variables = done.variables(0)
+        z = analysis.embed(done.model, variables, x_test)[:PROJECTED]
+        pca[name] = analysis.project(z).points
+
+        def project(z: np.ndarray = z) -> list:
+            return analysis.project(z, "tsne").points.tolist()
+
+        tsne[name] = np.array(cached(setup, f"{name}/measured/tsne", project, digest(variables)))
+    y, classes = y_test[:PROJECTED], [str(digit) for digit in range(10)]
+    axes = ("t-SNE 1 (no unit)", "t-SNE 2 (no unit)")
+    return {
+        "pca": figures.class_scatter(pca, y, classes, axis_names=("PCA 1", "PCA 2")),
+        "tsne": figures.class_scatter(tsne, y, classes, axis_names=axes),
+    }
+
+
+def _paths(trained: dict[str, Ensemble], x: np.ndarray, y: np.ndarray) -> dict[str, np.ndarray]:
+    """Returns, by row, the frames from the first 3 to the first 8."""
+    ends = x[y == 3][0], x[y == 8][0]
+    return {
+        f"{figures.label(name)}, {kind}": analysis.interpolate(
+            done.model, done.variables(0), *ends, FRAMES, kind
+        ).x
+        for name, done in trained.items()
+        for kind in KINDS
+    }
+
+
+def _sums(trained: dict[str, Ensemble], x: np.ndarray, y: np.ndarray) -> dict[str, np.ndarray]:
+    """Returns, by row, three class means and a - b + c, decoded."""
+    rows = {}
+    for name, done in trained.items():
+        model, variables = done.model, done.variables(0)
+        z = analysis.embed(model, variables, x)
+        for a, b, c in SUMS:
+            means = np.stack([z[y == digit].mean(axis=0) for digit in (a, b, c)])
+            parts = analysis.decode(model, variables, means, sample_shape=x.shape[1:])
+            groups = [x[y == digit] for digit in (a, b, c)]
+            result = analysis.arithmetic(model, variables, *groups).x
+            rows[f"{figures.label(name)}, {a} - {b} + {c}"] = np.concatenate([parts, result])
+    return rows
+
+
+def _samples(trained: dict[str, Ensemble], x: np.ndarray) -> dict[str, np.ndarray]:
+    """Returns, by row, ten samples of the prior and of a Gaussian fitted to the latents of `x`."""
+    key, rows = jax.random.key(0), {}
+    for name, done in trained.items():
+        model, variables, text = done.model, done.variables(0), figures.label(name)
+        normal = np.asarray(jax.random.normal(key, (10, SHAPE.options["latent_dim"])))
+        prior = analysis.decode(model, variables, normal, sample_shape=x.shape[1:])
+        rows[f"{text}, z ~ N(0,I)"] = prior
+        fitted = analysis.sample(model, variables, 10, key, fit_to=x)
+        rows[f"{text}, z ~ fitted Gaussian"] = fitted.x
+    return rows

@@ -19,12 +19,19 @@ from typing import Any
 
 import numpy as np
 
-from msae_jax import compare, data, figures, matching
-from msae_jax.claims import Claim
-from msae_jax.ensemble import Ensemble
-from msae_jax.experiments.study import Setup, final_claim, parameter_claim
-from msae_jax.inference import per_sample, reconstruct
+from msae_jax import data, figures
+from msae_jax.experiments.study import (
+    Setup,
+    captions,
+    final_claim,
+    finite,
+    parameter_claim,
+    reconstructions,
+)
+from msae_jax.fitting.ensemble import Ensemble
 from msae_jax.recipes import recipe
+from msae_jax.results import compare, controls
+from msae_jax.results.claims import Claim
 
 MSAE, BASELINE = "msae-mlp", "baseline-mlp"
 CONTROLS = {"matched latent": "latent", "matched parameters": "params"}  # of the baseline
@@ -40,7 +47,7 @@ def reproduce(setup: Setup) -> list[Claim]:
     control, target = recipe(BASELINE), recipe(MSAE).model
     dataset = setup.dataset(control)
     for name, what in CONTROLS.items():
-        sized = matching.match(control.model, target, what, dataset.sample_shape)
+        sized = controls.match(control.model, target, what, dataset.sample_shape)
         found[name] = setup.train(f"baseline-{what}", replace(control, model=sized))
     verdicts = _verdicts(found) if setup.seeds > 1 else []
     _draw(setup, found, dataset)
@@ -56,7 +63,7 @@ def reproduce(setup: Setup) -> list[Claim]:
 
 
 def _claims(found: dict[str, Ensemble]) -> list[Claim]:
-    label = figures.LABELS
+    label = figures.label
     return [
         _reduction(
             "reduction",
@@ -71,7 +78,7 @@ def _claims(found: dict[str, Ensemble]) -> list[Claim]:
         *(
             final_claim(
                 f"{name.replace(' ', '-')}-test-mse",
-                f"test error of {label[name]}",
+                f"test error of {label(name)}",
                 done,
                 "test_mse",
                 None,
@@ -82,7 +89,7 @@ def _claims(found: dict[str, Ensemble]) -> list[Claim]:
         *(
             parameter_claim(
                 f"{name}-parameters",
-                f"parameters of {label[name]}",
+                f"parameters of {label(name)}",
                 found[name],
                 count,
                 source="the paper's appendix, layer sizes",
@@ -97,14 +104,14 @@ def _reduction(
 ) -> Claim:
     a, b = (found[name].final("test_mse") for name in (MSAE, other))
     percent = 100 * (1 - a / b)
-    finite = percent[np.isfinite(percent)]
+    values = finite(percent)
     return Claim(
         id,
-        f"error of multi-scale MLP below {figures.LABELS[other]}, same seed",
+        f"error of multi-scale MLP below {figures.label(other)}, same seed",
         published,
         "percent",
-        finite.tolist(),
-        diverged=len(percent) - len(finite),
+        values.tolist(),
+        diverged=len(percent) - len(values),
         **more,
     )
 
@@ -121,17 +128,9 @@ def _verdicts(found: dict[str, Ensemble]) -> list[compare.Verdict]:
 def _draw(setup: Setup, found: dict[str, Ensemble], dataset: data.Dataset) -> None:
     curves = {name: done.metrics("train_loss") for name, done in found.items()}
     figures.save(figures.loss_curves(curves), setup.out / "loss_curves")
-    final = {name: done.final("test_mse") for name, done in found.items()}
-    final = {name: values[np.isfinite(values)] for name, values in final.items()}
+    final = {name: finite(done.final("test_mse")) for name, done in found.items()}
     figures.save(figures.seed_points(final), setup.out / "test_errors")
-    x = dataset.test.x
-    assert isinstance(x, np.ndarray)
-    x = x[:IMAGES]
-    rows, errors = {"original": x / 255}, {}
-    for name, done in found.items():
-        variables = done.variables(0)
-        rows[name] = reconstruct(done.model, variables, x)
-        terms = per_sample(done.model, variables, x, done.config.objective)
-        errors[name] = [f"MSE {mse:.4f}" for mse in terms.mse]
-    figure = figures.image_rows(rows, captions=errors)
+    x = np.asarray(dataset.test.x)[:IMAGES]
+    made, errors = reconstructions(found, x)
+    figure = figures.image_rows({"original": x / 255, **made}, captions=captions(errors))
     figures.save(figure, setup.out / "reconstructions")

@@ -9,29 +9,33 @@ there, by up to about one standard deviation over seeds.
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, replace
 from importlib import resources
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 
 from msae_jax import data, models
+from msae_jax.config import ModelConfig
 from msae_jax.errors import InputError, unknown_name
-from msae_jax.experiments import sines
+from msae_jax.experiments import sines, torch_random
+from msae_jax.fitting.loop import fit_one
 from msae_jax.interop import mapping
 from msae_jax.recipes import recipe
-from msae_jax.run import fit
 
 MODELS = sines.MODELS
-RECORD = "replay_sines.npz"
+SEED = 42
+RECORD = "replay_sines.json"
 
 
 class Record(NamedTuple):
-    """What `record_replay` recorded of one model.
+    """What PyTorch did with one model: its random numbers drawn again, its losses as recorded.
 
     Attributes:
       weights: PyTorch's initial state dict.
-      orders: the samples of each epoch in their order, uint16 [epochs, N].
+      orders: the samples of each epoch in their order, int32 [epochs, N].
       curve: PyTorch's training loss per epoch. mse: its test MSE.
       seed_curves, seed_mse: of this project's own runs, seeds 0 to 7: [seeds, epochs], [seeds].
     """
@@ -104,16 +108,39 @@ class Replay:
 
 
 def load_records() -> tuple[dict[str, Record], str]:
-    """Returns the record of each model, and the version of PyTorch that made them."""
-    file = resources.files(__package__).joinpath(RECORD)
-    with file.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
-        records = {}
-        for name in MODELS:
-            prefix = f"{name}/weights/"
-            weights = {k.removeprefix(prefix): arrays[k] for k in arrays if k.startswith(prefix)}
-            rest = {f: arrays[f"{name}/{f}"] for f in Record._fields if f != "weights"}
-            records[name] = Record(weights, **rest)
-        return records, str(arrays["torch"])
+    """Returns the record of each model, and the version of PyTorch that `record_replay` ran.
+
+    As in the published script, one generator makes the weights of both models and then, as each is
+    trained after the other, the orders of the samples.
+    """
+    text = resources.files(__package__).joinpath(RECORD).read_text(encoding="utf-8")
+    recorded = json.loads(text)
+    generator = torch_random.Generator(SEED)
+    weights = {name: torch_random.initial_weights(generator, _shapes(name)) for name in MODELS}
+    records = {}
+    for name in MODELS:
+        settings = recipe(name)
+        samples = len(data.load(settings.data).train.x)
+        orders = [torch_random.epoch_order(generator, samples) for _ in range(settings.epochs)]
+        losses = recorded[name]
+        records[name] = Record(
+            weights[name],
+            np.stack(orders).astype(np.int32),
+            np.array(losses["curve"]),
+            losses["mse"],
+            np.array(losses["seed_curves"]),
+            np.array(losses["seed_mse"]),
+        )
+    return records, recorded["torch"]
+
+
+def _shapes(name: str) -> dict[str, tuple[int, ...]]:
+    """Returns the shapes of the model's state dict, in PyTorch's order."""
+    model = models.build(ModelConfig(name))
+    variables = models.init_variables(model, jax.random.key(0), model.sample_shape)
+    entries = mapping.table(models.find_layout(name), model)
+    state = mapping.to_state_dict(entries, variables, f"model {name!r}")
+    return {key: array.shape for key, array in state.items()}
 
 
 def replay(study: str = "sines", epochs: int | None = None) -> Replay:
@@ -142,7 +169,7 @@ def _replay(name: str, record: Record, dataset: data.Dataset, epochs: int | None
     model = models.build(settings.model, dataset.sample_shape)
     entries = mapping.table(models.find_layout(name), model)
     variables = mapping.to_variables(entries, record.weights, "the record")
-    run = fit(settings, dataset, orders=record.orders.astype(np.int32), init=variables)
+    run = fit_one(settings, dataset, orders=record.orders, init=variables)
     ours = [line["train_loss"] for line in run.history] + [run.history[-1]["test_mse"]]
     published = [*sines.PUBLISHED_CURVES[name][:n], sines.PUBLISHED_TEST_MSE[name]]
     spread = [*record.seed_curves.std(axis=0, ddof=1)[:n], record.seed_mse.std(ddof=1)]

@@ -20,17 +20,23 @@ from dataclasses import replace
 
 import numpy as np
 
-from msae_jax import compare, data, figures, matching
-from msae_jax.claims import Claim
-from msae_jax.ensemble import Ensemble
-from msae_jax.experiments.study import Setup, final_claim, loss_claims, parameter_claim
-from msae_jax.inference import per_sample, reconstruct
+from msae_jax import data, figures, models
+from msae_jax.experiments.study import (
+    Setup,
+    final_claim,
+    finite,
+    loss_claims,
+    parameter_claim,
+    reconstructions,
+)
+from msae_jax.fitting.ensemble import Ensemble
 from msae_jax.recipes import recipe
+from msae_jax.results import compare, controls
+from msae_jax.results.claims import Claim
 
 MODELS = ("msae", "baseline")
 
 PUBLISHED_TEST_MSE = {"msae": 0.0034824131056666375, "baseline": 0.004252883847802877}
-PUBLISHED_PARAMETERS = {"msae": 137_024, "baseline": 49_600}
 PUBLISHED_REDUCTION = 22.0  # percent, the paper's text; its own two numbers give 18.1
 
 # Training loss per epoch: the mean over batches of the batch's MSE.
@@ -62,7 +68,7 @@ def reproduce(setup: Setup) -> list[Claim]:
     dataset = setup.dataset(recipe("baseline"))
     control = recipe("baseline")
     target = recipe("msae").model
-    sized = matching.match(control.model, target, "params", dataset.sample_shape)
+    sized = controls.match(control.model, target, "params", dataset.sample_shape)
     found[CONTROL] = setup.train("baseline-matched", replace(control, model=sized))
     verdicts = _verdicts(found) if setup.seeds > 1 else []
     _draw(setup, found, dataset)
@@ -78,7 +84,7 @@ def _claims(found: dict[str, Ensemble]) -> list[Claim]:
     stated = [
         final_claim(
             f"{name}-test-mse",
-            f"test error of {figures.LABELS.get(name, name)}",
+            f"test error of {figures.label(name)}",
             found[name],
             "test_mse",
             PUBLISHED_TEST_MSE[name],
@@ -99,7 +105,7 @@ def _claims(found: dict[str, Ensemble]) -> list[Claim]:
                 "error of multi-scale below baseline, same seed",
                 published,
                 "percent",
-                reduction[np.isfinite(reduction)].tolist(),
+                finite(reduction).tolist(),
                 source=source,
                 effect=True,
                 why=why,
@@ -116,7 +122,7 @@ def _claims(found: dict[str, Ensemble]) -> list[Claim]:
                 f"{name}-parameters",
                 f"parameters of {figures.label(name)}",
                 found[name],
-                PUBLISHED_PARAMETERS[name],
+                models.record(name).parameters,
                 source="checkpoints",
             )
         )
@@ -145,17 +151,9 @@ def _verdicts(found: dict[str, Ensemble]) -> list[compare.Verdict]:
 def _draw(setup: Setup, found: dict[str, Ensemble], dataset: data.Dataset) -> None:
     curves = {name: found[name].metrics("train_loss") for name in MODELS}
     figures.save(figures.loss_curves(curves, PUBLISHED_CURVES), setup.out / "loss_curves")
-    final = {name: done.final("test_mse") for name, done in found.items()}
-    final = {name: values[np.isfinite(values)] for name, values in final.items()}
+    final = {name: finite(done.final("test_mse")) for name, done in found.items()}
     figures.save(figures.seed_points(final, PUBLISHED_TEST_MSE), setup.out / "test_errors")
-    x = dataset.test.x
-    assert isinstance(x, np.ndarray)
-    x = x[:8]
-    rows, errors = {"original": x}, {}
-    for name in MODELS:
-        done = found[name]
-        variables = done.variables(0)
-        rows[name] = reconstruct(done.model, variables, x)
-        terms = per_sample(done.model, variables, x, done.config.objective)
-        errors[name] = np.asarray(terms.mse)
-    figures.save(figures.signal_grid(rows, errors=errors), setup.out / "reconstructions")
+    x = np.asarray(dataset.test.x)[:8]
+    made, errors = reconstructions({name: found[name] for name in MODELS}, x)
+    figure = figures.signal_grid({"original": x, **made}, errors=errors)
+    figures.save(figure, setup.out / "reconstructions")

@@ -7,16 +7,19 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
-from msae_jax import claims, data, figures
-from msae_jax.claims import Claim
+from msae_jax import data, figures
 from msae_jax.config import TrainConfig
-from msae_jax.ensemble import Ensemble, as_members, fit_many
-from msae_jax.progress import progress_bar
+from msae_jax.fitting.ensemble import Ensemble
+from msae_jax.fitting.loop import as_members, fit_many
+from msae_jax.results import claims
+from msae_jax.results.claims import Claim
+from msae_jax.system.progress import progress_bar
+from msae_jax.train.evaluation import per_sample, reconstruct
 
 QUICK_EPOCHS = 2
 QUICK_DATA = {"mnist": "digits", "fashion_mnist": "digits"}
@@ -55,7 +58,7 @@ class Setup:
     def train(
         self, name: str, settings: TrainConfig, dataset: data.Dataset | None = None
     ) -> Ensemble:
-        """Trains a configuration over the seeds, in `runs`/`name`; see `msae_jax.ensemble.fit`."""
+        """Trains a configuration over the seeds, in `runs`/`name`; see `fitting.loop.fit`."""
         settings = self.settings(settings)
         run = self.runs / name
         if self.fresh and (run / "seeds.json").exists():
@@ -141,9 +144,51 @@ def loss_claims(
 
 
 def parameter_claim(
-    id: str, statement: str, done: Ensemble, published: float, **more: Any
+    id: str, statement: str, done: Ensemble, published: float | None, **more: Any
 ) -> Claim:
     """Returns the claim of a count of trainable parameters."""
     shapes = jax.tree.map(lambda a: a[0], done.weights["params"])
     count = sum(leaf.size for leaf in jax.tree.leaves(shapes))
     return Claim(id, statement, published, "parameters", [float(count)], **more)
+
+
+def ours_alone(id: str, statement: str, unit: str, values: Sequence[float], why: str = "") -> Claim:
+    """Returns the claim of a number that was never published."""
+    return Claim(id, statement, None, unit, values, why=why)
+
+
+class Arrays(NamedTuple):
+    """Samples `[N, ...]` and classes `[N]` of the training and the test split."""
+
+    x: np.ndarray
+    y: np.ndarray
+    x_test: np.ndarray
+    y_test: np.ndarray
+
+
+def arrays(dataset: data.Dataset) -> Arrays:
+    splits = dataset.train, dataset.test
+    return Arrays(*(np.asarray(a) for split in splits for a in (split.x, split.y)))
+
+
+def finite(values: np.ndarray) -> np.ndarray:
+    """Returns the values `[n]` of the seeds that did not diverge."""
+    return values[np.isfinite(values)]
+
+
+def reconstructions(
+    models: Mapping[str, Ensemble], x: np.ndarray
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """Returns, by model, what the first seed makes of `x` `[N, ...]`, and its MSE `[N]`."""
+    made, errors = {}, {}
+    for name, done in models.items():
+        variables = done.variables(0)
+        made[name] = reconstruct(done.model, variables, x)
+        terms = per_sample(done.model, variables, x, done.config.objective)
+        errors[name] = np.asarray(terms.mse)
+    return made, errors
+
+
+def captions(errors: Mapping[str, np.ndarray], digits: int = 4) -> dict[str, list[str]]:
+    """Returns, by row, the text under each image: its mean squared error."""
+    return {name: [f"MSE {error:.{digits}f}" for error in row] for name, row in errors.items()}

@@ -9,6 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    __version__: str
     from msae_jax.config import EarlyStopping as EarlyStopping
     from msae_jax.config import ModelConfig as ModelConfig
     from msae_jax.config import Objective as Objective
@@ -16,56 +17,65 @@ if TYPE_CHECKING:
     from msae_jax.config import TrainConfig as TrainConfig
     from msae_jax.data import Dataset as Dataset
     from msae_jax.data import Split as Split
-    from msae_jax.ensemble import fit as fit
+    from msae_jax.detector import AnomalyDetector as AnomalyDetector
     from msae_jax.estimator import AutoencoderEstimator as AutoencoderEstimator
-    from msae_jax.inference import embed as embed
-    from msae_jax.inference import evaluate as evaluate
-    from msae_jax.inference import reconstruct as reconstruct
+    from msae_jax.fitting.loop import fit as fit
     from msae_jax.models import build as build
     from msae_jax.models import register as register
     from msae_jax.models.output import Output as Output
     from msae_jax.recipes import recipe as recipe
+    from msae_jax.train.evaluation import embed as embed
+    from msae_jax.train.evaluation import evaluate as evaluate
+    from msae_jax.train.evaluation import reconstruct as reconstruct
     from msae_jax.weights import load_weights as load_weights
 
-_HOME = {
-    "msae_jax.config": (
-        "EarlyStopping",
-        "ModelConfig",
-        "Objective",
-        "OptimizerConfig",
-        "TrainConfig",
-    ),
-    "msae_jax.data": ("Dataset", "Split"),
-    "msae_jax.estimator": ("AutoencoderEstimator",),
-    "msae_jax.inference": ("embed", "evaluate", "reconstruct"),
-    "msae_jax.models": ("build", "register"),
-    "msae_jax.models.output": ("Output",),
-    "msae_jax.recipes": ("recipe",),
-    "msae_jax.ensemble": ("fit",),
-    "msae_jax.weights": ("load_weights",),
+_HOME = {  # public name: the module that it comes from, and its name there; None: the module
+    "AnomalyDetector": ("detector", "AnomalyDetector"),
+    "AutoencoderEstimator": ("estimator", "AutoencoderEstimator"),
+    "Dataset": ("data", "Dataset"),
+    "EarlyStopping": ("config", "EarlyStopping"),
+    "ModelConfig": ("config", "ModelConfig"),
+    "Objective": ("config", "Objective"),
+    "OptimizerConfig": ("config", "OptimizerConfig"),
+    "Output": ("models.output", "Output"),
+    "Split": ("data", "Split"),
+    "TrainConfig": ("config", "TrainConfig"),
+    "analysis": ("analysis", None),
+    "build": ("models", "build"),
+    "checkpoint": ("runs.checkpoint", None),
+    "compare": ("results.compare", None),
+    "config": ("config", None),
+    "data": ("data", None),
+    "embed": ("train.evaluation", "embed"),
+    "evaluate": ("train.evaluation", "evaluate"),
+    "figures": ("figures", None),
+    "fit": ("fitting.loop", "fit"),
+    "interop": ("interop", None),
+    "load_weights": ("weights", "load_weights"),
+    "models": ("models", None),
+    "recipe": ("recipes", "recipe"),
+    "recipes": ("recipes", None),
+    "reconstruct": ("train.evaluation", "reconstruct"),
+    "register": ("models", "register"),
+    "seeds": ("train.seeds", None),
+    "sweep": ("fitting.sweep", None),
+    "train": ("train", None),
 }
-_MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
-_SUBMODULES = (
-    "analysis",
-    "checkpoint",
-    "compare",
-    "config",
-    "data",
-    "figures",
-    "interop",
-    "models",
-    "recipes",
-    "seeds",
-    "sweep",
-    "train",
-)
 
-__all__ = sorted(_MODULE_OF)
+__all__ = sorted(_HOME)
 
 
 def __getattr__(name: str) -> Any:
-    if name in _SUBMODULES:
-        return importlib.import_module(f"{__name__}.{name}")
-    if name not in _MODULE_OF:
+    if name == "__version__":
+        from importlib import metadata
+
+        return metadata.version("msae-jax")
+    if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(_MODULE_OF[name]), name)
+    module, attribute = _HOME[name]
+    found = importlib.import_module(f"{__name__}.{module}")
+    return found if attribute is None else getattr(found, attribute)
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__", *(name for name in globals() if name.startswith("__"))]

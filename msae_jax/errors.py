@@ -6,12 +6,27 @@ import difflib
 from collections.abc import Iterable
 
 
+def printable(text: str) -> str:
+    """Returns `text` with what a terminal would obey instead of print escaped, newlines aside."""
+    return "".join(c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in text)
+
+
 class InputError(ValueError):
-    """What the user gave (a name, a file, a shape, a setting) cannot be used."""
+    """What the user gave (a name, a file, a shape, a setting) cannot be used.
+
+    Its message is `printable`: it may quote the names in a file that a stranger made.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(printable(message))
 
 
 class CheckpointError(InputError):
     """A checkpoint is missing, incomplete, or does not match its digest."""
+
+
+class NotWrittenError(CheckpointError):
+    """A checkpoint cannot be written; threads of Orbax may wait on and keep a process alive."""
 
 
 class DivergedError(RuntimeError):

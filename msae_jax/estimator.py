@@ -1,4 +1,4 @@
-"""An autoencoder as a scikit-learn transformer; the only module that needs scikit-learn to load."""
+"""An autoencoder as a scikit-learn transformer; it and `detector` need scikit-learn to load."""
 
 from __future__ import annotations
 
@@ -11,37 +11,40 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Transfo
 from sklearn.utils import Tags, check_random_state
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
-from msae_jax import inference, run
 from msae_jax.analysis.latents import decode
 from msae_jax.config import ModelConfig, Objective, OptimizerConfig, TrainConfig
 from msae_jax.data import Dataset, Split
 from msae_jax.errors import InputError
+from msae_jax.fitting import loop
+from msae_jax.train import evaluation
 
 ROWS = 128
-"""Rows that go through the model at once. Sets are padded to a multiple of it, so that one program
-serves sets of any size, and a sample's latent does not depend on the samples beside it."""
+"""Rows that go through the model as one batch. Data are padded to a multiple of it, so that one
+compiled program serves any number of rows, and a row's latent does not depend on the other rows."""
 
 
 class AutoencoderEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     """A model of `msae_jax` behind scikit-learn's `fit`, `transform` and `inverse_transform`.
 
-    Everything in X trains; nothing is held out. X `[N, features]` is used in float32, unscaled.
+    All of X trains; nothing is held out. X `[N, features]` is used in float32 and is not scaled;
+    uint8 is refused, since `msae_jax` divides it by 255 elsewhere.
 
     Args:
       model: a name of `msae_jax.models`, or `package.module:Class`.
-      latent_dim: of the model; None: what `options` or the model's default says.
+      latent_dim: the size of the latent; None takes it from `options` or the model's default.
       options: further fields of the model, such as `{"hidden": [64]}`.
-      sample_shape: what a row is reshaped to before the model sees it, such as `(28, 28, 1)` for
-        `conv`; None: the row as it is.
+      sample_shape: the shape that each row is given before the model sees it, such as
+        `(28, 28, 1)` for `conv`; None leaves rows as they are.
       likelihood, reduction, beta: see `msae_jax.config.Objective`. `bernoulli` needs X in [0, 1]
         and a model with a sigmoid.
       optimizer, learning_rate, epochs, batch_size, init_scheme: as in `msae_jax.config`.
-      random_state: a seed, as of `msae train --seed`; or a RandomState or None to draw one from.
+      random_state: a seed, as in `msae train --seed`; a RandomState, from which a seed is drawn;
+        or None, for a seed that differs each time.
 
     Attributes:
       model_, variables_: the linen module and its variables, for `msae_jax.analysis`.
       config_: the `TrainConfig` that trained them.
-      history_: a dict an epoch of the training metrics: `epoch`, `step`, `seconds`, `train_...`.
+      history_: a dict for each epoch: `epoch`, `step`, `seconds` and the metrics `train_*`.
       n_features_in_, feature_names_in_: as everywhere in scikit-learn.
     """
 
@@ -83,12 +86,12 @@ class AutoencoderEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ba
           InputError: parameters, model and data do not fit one another.
           DivergedError: a loss was not finite.
         """
-        rows = validate_data(self, X, dtype=np.float32, order="C")
-        settings = self._settings()
+        rows = validate_data(self, without_uint8(X), dtype=np.float32, order="C")
+        settings = train_config(self)
         x = self._samples(rows)
-        # `run.fit` tests after each epoch. One training sample stands in for a test split: its
-        # figures mean nothing and are dropped.
-        trained = run.fit(settings, Dataset("X", Split(x), Split(x[:1])))
+        # `fit_one` tests after each epoch. One training sample serves as the test split; its
+        # metrics mean nothing and are dropped.
+        trained = loop.fit_one(settings, Dataset("X", Split(x), Split(x[:1])))
         self.config_ = settings
         self.model_ = trained.model
         self.variables_ = jax.device_get(trained.variables)
@@ -109,18 +112,18 @@ class AutoencoderEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ba
         z = check_array(X, dtype=np.float32, order="C", input_name="X")
         if z.shape[1] != self._n_features_out:
             raise InputError(f"latents must be [N, {self._n_features_out}], got {list(z.shape)}.")
-        x = decode(self.model_, self.variables_, _padded(z), batch_size=ROWS)
+        x = decode(self.model_, self.variables_, padded(z), batch_size=ROWS)
         return x[: len(z)].reshape(len(z), self.n_features_in_)
 
     def score_samples(self, X: Any) -> np.ndarray:
         """Returns minus the squared error of the reconstruction, mean per feature, float32 `[N]`.
 
-        Higher is better, and its unit is the same for every model and objective, so that searches
-        may vary them. Of a variational model it is that of the posterior mean; its log-likelihood
-        is `msae_jax.analysis.log_likelihood(self.model_, self.variables_, X)`.
+        Higher is better. The unit is the same for every model and objective, so that searches may
+        vary them. Variational models reconstruct from the posterior mean; for their log-likelihood
+        use `msae_jax.analysis.log_likelihood(self.model_, self.variables_, X)`.
         """
         x = self._samples(self._validated(X))
-        recon = inference.reconstruct(self.model_, self.variables_, _padded(x), batch_size=ROWS)
+        recon = evaluation.reconstruct(self.model_, self.variables_, padded(x), batch_size=ROWS)
         return -np.square(recon[: len(x)] - x).reshape(len(x), -1).mean(axis=1)
 
     def score(self, X: Any, y: Any = None) -> float:
@@ -134,7 +137,7 @@ class AutoencoderEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ba
 
     def _validated(self, X: Any) -> np.ndarray:
         check_is_fitted(self)
-        return validate_data(self, X, dtype=np.float32, order="C", reset=False)
+        return validate_data(self, without_uint8(X), dtype=np.float32, order="C", reset=False)
 
     def _samples(self, rows: np.ndarray) -> np.ndarray:
         if self.sample_shape is None:
@@ -147,33 +150,45 @@ class AutoencoderEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ba
         return rows.reshape(len(rows), *shape)
 
     def _embed(self, x: np.ndarray) -> np.ndarray:
-        z = inference.embed(self.model_, self.variables_, _padded(x), batch_size=ROWS)
+        z = evaluation.embed(self.model_, self.variables_, padded(x), batch_size=ROWS)
         return z[: len(x)]
 
-    def _settings(self) -> TrainConfig:
-        options = dict(self.options or {})
-        if self.latent_dim is not None:
-            options["latent_dim"] = _plain(self.latent_dim)
-        seed = _plain(self.random_state)
-        if type(seed) is not int:
-            seed = int(check_random_state(seed).randint(2**31 - 1))
-        return TrainConfig(
-            ModelConfig(self.model, options, self.init_scheme),  # type: ignore[arg-type]
-            "X",
-            Objective(self.likelihood, self.reduction, _plain(self.beta)),  # type: ignore[arg-type]
-            OptimizerConfig(self.optimizer, _plain(self.learning_rate)),  # type: ignore[arg-type]
-            epochs=_plain(self.epochs),
-            batch_size=_plain(self.batch_size),
-            seed=seed,
+
+def train_config(estimator: Any) -> TrainConfig:
+    """Returns what an estimator trains, from its parameters."""
+    options = dict(estimator.options or {})
+    if estimator.latent_dim is not None:
+        options["latent_dim"] = plain(estimator.latent_dim)
+    seed = plain(estimator.random_state)
+    if type(seed) is not int:
+        seed = int(check_random_state(seed).randint(2**31 - 1))
+    return TrainConfig(
+        ModelConfig(estimator.model, options, estimator.init_scheme),
+        "X",
+        Objective(estimator.likelihood, estimator.reduction, plain(estimator.beta)),
+        OptimizerConfig(estimator.optimizer, plain(estimator.learning_rate)),
+        epochs=plain(estimator.epochs),
+        batch_size=plain(estimator.batch_size),
+        seed=seed,
+    )
+
+
+def without_uint8(X: Any) -> Any:
+    """Returns X unless it is uint8, which everything else here divides by 255."""
+    if getattr(X, "dtype", None) == np.uint8:
+        raise InputError(
+            "X is uint8, which msae_jax takes for intensities 0 to 255: give X / np.float32(255) "
+            "for them, or X.astype(np.float32) for values that are none."
         )
+    return X
 
 
-def _plain(value: Any) -> Any:
-    """Returns a NumPy number, as parameter grids hold them, as Python's."""
+def plain(value: Any) -> Any:
+    """Returns a number as Python's own type; parameter grids hold NumPy's."""
     return value.item() if isinstance(value, np.generic) else value
 
 
-def _padded(x: np.ndarray) -> np.ndarray:
-    """Returns `[N, ...]` with its first row repeated after it up to a multiple of ROWS."""
+def padded(x: np.ndarray) -> np.ndarray:
+    """Returns `[N, ...]` padded with copies of its first row to a multiple of ROWS."""
     missing = -len(x) % ROWS
     return np.concatenate([x, np.repeat(x[:1], missing, axis=0)])

@@ -1,7 +1,8 @@
-"""Opens trained weights with the model they belong to, and a user's arrays to put through it."""
+"""Opens and converts trained weights with their model, and a user's arrays to put through it."""
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -9,18 +10,24 @@ import flax.linen as nn
 import jax
 import numpy as np
 
-from msae_jax import checkpoint, config, data, models
+from msae_jax import data, models, train
 from msae_jax.config import ModelConfig, TrainConfig
+from msae_jax.data import facts
+from msae_jax.data.facts import Facts
+from msae_jax.data.options import expanded
 from msae_jax.errors import InputError, unknown_name
-from msae_jax.files import replacing
+from msae_jax.fitting.members import Progress
+from msae_jax.interop import mapping
+from msae_jax.interop.torch_files import Weights as Weights
+from msae_jax.interop.torch_files import float32, load_torch, save_torch, state_dict
+from msae_jax.runs import checkpoint, directory
+from msae_jax.runs.arrays import from_states
+from msae_jax.runs.writer import Writer
+from msae_jax.system import names
+from msae_jax.system.files import new_folder, replacing
+from msae_jax.train.seeds import Member, init_states
 
-
-class Weights(NamedTuple):
-    """A model, its variables, and the configuration that trained them."""
-
-    model: nn.Module
-    variables: dict[str, Any]
-    config: TrainConfig
+Opened = checkpoint.Checkpoint | checkpoint.OneModel
 
 
 def load_weights(
@@ -37,16 +44,29 @@ def load_weights(
       path: a run directory or a checkpoint (`checkpoint.load`), or a `.pth` or `.safetensors` file
         of PyTorch weights (`interop.load_torch`).
       best: the best checkpoint of a run directory instead of the latest.
-      model: of a file, where its keys and shapes do not tell.
+      model: of a file, where its keys and shapes do not tell. Of a run directory, the one that it
+        names, where that is a `package.module:Class`: its code runs only if you name it, too.
       seed, member: which model of a run of many seeds (`checkpoint.load`).
+
+    Raises:
+      InputError: there are no such weights, or they hold values that are no numbers in float32.
     """
     opened = open_weights(path, best=best, model=model, seed=seed, member=member)
-    return opened._replace(variables=jax.tree.map(_float32, opened.variables))
+    loaded = opened._replace(variables=jax.tree.map(float32, opened.variables))
+    broken = [name for name, array in mapping.leaves(loaded.variables) if not _is_finite(array)]
+    if broken:
+        names = ["/".join(name) for name in broken]
+        if Path(path).is_file():
+            names = [key for key, array in state_dict(loaded).items() if not _is_finite(array)]
+        raise InputError(
+            f"{path} holds values that are NaN, infinite or beyond float32 in {', '.join(names)}: "
+            "no output would be a number. Train again, or take another checkpoint."
+        )
+    return loaded
 
 
-def _float32(array: np.ndarray) -> np.ndarray:
-    counts = array.dtype.kind in "iu"
-    return array if counts else array.astype(np.float32, copy=False)
+def _is_finite(array: np.ndarray) -> bool:
+    return bool(np.isfinite(array).all())
 
 
 def open_weights(
@@ -58,20 +78,42 @@ def open_weights(
     member: int | None = None,
 ) -> Weights:
     """`load_weights` in the precision that the weights are kept in."""
+    path = expanded(path)
     if Path(path).is_file():
-        from msae_jax.interop.convert import load_torch
-
         if best:
             raise InputError(f"--best picks a checkpoint of a run directory; {path} is a file.")
         if seed is not None or member is not None:
             raise InputError(f"--seed and --member pick from a run of many; {path} is a file.")
         return load_torch(path, model)
-    if model is not None and Path(path).exists():
-        raise InputError(f"--model is for files of weights: {path} is none or knows its own model.")
     opened = checkpoint.load(path, best=best, seed=seed, member=member)
-    settings = config.from_dict(TrainConfig, opened.config)
-    built = models.build(settings.model, tuple(opened.sample_shape))
-    return Weights(built, opened.variables, settings)
+    settings, built = model_of(opened, [_checked(path, opened, model)])
+    return Weights(built, opened.variables, settings, opened.facts)
+
+
+def _checked(path: str | Path, opened: Opened, model: str | ModelConfig | None) -> str | None:
+    """Returns the name of the model that the user gives for a run, which must be the run's own."""
+    name = model.name if isinstance(model, ModelConfig) else model
+    held = opened.config["model"]["name"]
+    if name not in (None, held) or getattr(model, "options", None):
+        raise InputError(
+            f"--model is for files of weights: {path} knows its own model, {held}, and its options."
+        )
+    return name
+
+
+def model_of(opened: Opened, named: Collection[str | None] = ()) -> tuple[TrainConfig, nn.Module]:
+    """Returns the configuration of a checkpoint and its model.
+
+    Args:
+      named: the models, data sets and likelihoods that the user names in this call.
+
+    Raises:
+      InputError: the checkpoint alone names the model's code, which is not this package's.
+    """
+    settings = directory.opened_config(opened.config, named)
+    names.check_named({"model": settings.model.name})
+    series = opened.facts is not None and opened.facts.series is not None
+    return settings, models.build(settings.model, tuple(opened.sample_shape), series=series)
 
 
 class Many(NamedTuple):
@@ -79,6 +121,7 @@ class Many(NamedTuple):
 
     Attributes:
       variables: of each of `seeds`. diverged: by seed, what happened to those left out.
+      facts: as of `Weights`.
     """
 
     model: nn.Module
@@ -86,41 +129,62 @@ class Many(NamedTuple):
     variables: list[dict[str, Any]]
     diverged: dict[int, str]
     config: TrainConfig
+    facts: Facts | None
 
 
-def load_many(path: str | Path, *, best: bool = False) -> Many | None:
+def load_many(path: str | Path, *, best: bool = False, model: str | None = None) -> Many | None:
     """Opens all models of a run of many seeds, in float32; returns None for a run of one.
+
+    Args:
+      best, model: as `load_weights` has them.
 
     Raises:
       InputError: its members differ in more than their seeds, or all diverged.
     """
     opened = checkpoint.load_all(path, best=best)
-    if opened.members is None:
+    if len(opened.members) == 1:
         return None
     if any(
         (m["vary"], m["learning_rate"], m["beta"]) != ("all", None, None) for m in opened.members
     ):
         raise InputError(f"{path} varies more than seeds: pick one model with --member.")
-    settings = config.from_dict(TrainConfig, opened.config)
+    settings, built = model_of(opened, [_checked(path, opened, model)])
     diverged = {m["seed"]: m["diverged"] for m in opened.members if m["diverged"] is not None}
     rows = [i for i, m in enumerate(opened.members) if m["diverged"] is None]
     if not rows:
         raise InputError(f"every seed of {path} diverged: {diverged}.")
     return Many(
-        models.build(settings.model, tuple(opened.sample_shape)),
+        built,
         [opened.members[i]["seed"] for i in rows],
-        [jax.tree.map(lambda a, i=i: _float32(a[i]), opened.variables) for i in rows],
+        [jax.tree.map(lambda a, i=i: float32(a[i]), opened.variables) for i in rows],
         diverged,
         settings,
+        opened.facts,
     )
 
 
-def split(name: str, which: str, data_dir: str | Path | None = None) -> data.Samples:
-    """Returns the samples of the `train` or `test` split of a data set."""
+def split(
+    name: str,
+    which: str,
+    data_dir: str | Path | None = None,
+    *,
+    trained_on: Facts | None = None,
+    own: bool = False,
+) -> tuple[data.Samples, list[str]]:
+    """Returns the samples of the `train` or `test` split of a data set, and what is odd about them.
+
+    Args:
+      trained_on: what is known of the data that the model was trained on.
+      own: whether they should be those data.
+    """
     if which not in ("train", "test"):
         raise unknown_name("split", which, ("train", "test"))
     dataset = data.load(name, data_dir=data_dir)
-    return dataset.train.x if which == "train" else dataset.test.x
+    x = dataset.train.x if which == "train" else dataset.test.x
+    if trained_on is None:
+        return x, []
+    changed = facts.changed(trained_on, facts.of(dataset)) if own else None
+    return x, [*([changed] if changed else []), *facts.against(trained_on, x)]
 
 
 def samples(path: Path, out: Path, overwrite: bool) -> np.ndarray:
@@ -132,8 +196,72 @@ def samples(path: Path, out: Path, overwrite: bool) -> np.ndarray:
     return data.load_array(path)
 
 
+def check_channel_order(path: str | Path, model: nn.Module, samples: data.Samples) -> None:
+    """Refuses images [N, H, W, C] for a file of weights whose model reads flat samples.
+
+    PyTorch flattens images channels first, this library channels last. The file does not tell which
+    image its samples were, so that the order of the values is for the user to say.
+
+    Raises:
+      InputError: the images have several channels, and these come last.
+    """
+    shape = samples.shape[1:]
+    flat = len(model.sample_shape) == 1
+    if Path(path).is_file() and flat and len(shape) == 3 and 1 < shape[2] <= shape[0]:
+        raise InputError(
+            f"{path} is of a model that reads flat samples, whose order for images {list(shape)} "
+            "with channels last it does not tell. For weights trained in PyTorch, give the images "
+            "channels first: x.transpose(0, 3, 1, 2); for weights trained here, give them flat: "
+            "x.reshape(len(x), -1)."
+        )
+
+
 def save_array(out: Path, array: np.ndarray) -> None:
     """Writes a `.npy` file whole or not at all."""
     out.parent.mkdir(parents=True, exist_ok=True)
     with replacing(out, overwrite=True) as temporary, temporary.open("wb") as file:
         np.save(file, array)
+
+
+def convert(
+    source: str | Path,
+    target: str | Path,
+    model: str | ModelConfig | None = None,
+    *,
+    best: bool = False,
+    seed: int | None = None,
+    member: int | None = None,
+    overwrite: bool = False,
+) -> Weights:
+    """Converts between a run directory or checkpoint, `.pth` and `.safetensors`.
+
+    A target without a suffix is a new run directory, whose checkpoint 0 holds the weights and a
+    fresh optimiser, so that training can go on from it.
+
+    Raises:
+      InputError: as `open_weights` and `interop.save_torch` say; then nothing is written.
+    """
+    weights = open_weights(source, best=best, model=model, seed=seed, member=member)
+    if Path(target).suffix:
+        save_torch(target, weights, overwrite=overwrite)
+    else:
+        _save_run(Path(target), weights)
+    return weights
+
+
+def _save_run(target: Path, weights: Weights) -> None:
+    """Writes a run directory with the weights as checkpoint 0, whole or not at all."""
+    model, variables, settings, _ = weights
+    with new_folder(target) as temporary:
+        task = train.Task(model, settings.objective, train.optimizer_of(settings, 1))
+        members = [Member(settings.seed)]
+        states = from_states(init_states(task, settings, members, model.sample_shape))
+        kept = {  # in the precision that they have
+            name: jax.tree.map(lambda a: np.asarray(a)[None], dict(variables.get(name, {})))
+            for name in states.weights
+        }
+        directory.make(temporary, settings, members)
+        writer = Writer(temporary, settings, model.sample_shape)
+        progress = Progress(settings, members, task, model.sample_shape)
+        progress.save(writer, [0], states._replace(weights=kept))
+        writer.close()

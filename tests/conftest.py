@@ -1,8 +1,14 @@
-"""Strict dtype promotion everywhere, eight host devices, small data sets, the official files."""
+"""Strict dtype promotion everywhere, eight host devices, small data sets, the official files.
+
+Programs that one test has compiled are found by the others, in whatever process: compiling is most
+of what the tests do. The folder is made anew for each run of the tests.
+"""
 
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,8 +19,20 @@ import pytest
 from msae_jax import data
 from msae_jax.data import Dataset, Split
 
+PROGRAMS = "MSAE_TEST_PROGRAMS"
+"""The environment variable that tells worker processes which folder keeps compiled programs."""
+
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_num_cpu_devices", 8)  # for the meshes; everything else uses the first
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if PROGRAMS not in os.environ:
+        os.environ[PROGRAMS] = folder = tempfile.mkdtemp(prefix="msae-test-programs-")
+        config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
+        config.add_cleanup(lambda: os.environ.pop(PROGRAMS))
+    jax.config.update("jax_compilation_cache_dir", os.environ[PROGRAMS])
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,7 @@ import pytest
 from msae_jax import config
 from msae_jax.config import EarlyStopping, ModelConfig, Objective, OptimizerConfig, TrainConfig
 from msae_jax.errors import InputError
-from msae_jax.recipes import RECIPES, recipe
+from msae_jax.recipes import published, recipe
 
 
 def test_a_configuration_survives_json() -> None:
@@ -24,6 +24,7 @@ def test_a_configuration_survives_json() -> None:
 def test_a_configuration_from_before_noise_std_loads() -> None:
     values = config.to_dict(recipe("vae3"))
     del values["objective"]["noise_std"]
+    del values["objective"]["augment"]
     assert config.from_dict(TrainConfig, values) == recipe("vae3")
 
 
@@ -38,6 +39,7 @@ def test_a_configuration_from_before_noise_std_loads() -> None:
         (lambda: Objective("gausian"), "'gaussian'"),
         (lambda: Objective(beta=-1.0), "beta must be at least 0"),
         (lambda: Objective(noise_std=-0.1), "noise_std must be at least 0"),
+        (lambda: Objective("bernoulli", augment="jitter:1"), "the bernoulli likelihood needs"),
         (lambda: EarlyStopping(0), "patience must be a whole number, at least 1"),
         (lambda: EarlyStopping(1, "test_los"), "'test_loss'"),
         (lambda: TrainConfig(model="msae"), "model must be a config.ModelConfig, got 'msae'"),  # type: ignore[arg-type]
@@ -94,10 +96,16 @@ def test_differences_name_dotted_fields() -> None:
 
 
 def test_recipes_are_the_published_ones() -> None:
-    facts = {name: (r.data, r.epochs, r.batch_size) for name, r in RECIPES.items()}
+    recipes = {name: recipe(name) for name in published()}
+    facts = {name: (r.data, r.epochs, r.batch_size) for name, r in recipes.items()}
     assert facts["msae"] == facts["baseline"] == ("sines", 20, 64)
     assert facts["msae-mlp"] == facts["baseline-mlp"] == ("mnist", 20, 64)
     assert facts["conv"] == facts["superres"] == facts["stacked"] == ("mnist", 5, 128)
     assert facts["vae3"] == facts["vae5"] == facts["ae5"] == ("fashion_mnist", 15, 64)
     assert recipe("conv").objective == Objective("gaussian", "mean")
     assert recipe("conv").optimizer == OptimizerConfig("adam", 1e-3)
+
+
+def test_a_recipe_of_no_model_names_the_nearest() -> None:
+    with pytest.raises(InputError, match=r"unknown model 'vae33'\. Did you mean 'vae3'"):
+        recipe("vae33")

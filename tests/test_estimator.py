@@ -15,11 +15,12 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from msae_jax import inference, run
 from msae_jax.config import ModelConfig, OptimizerConfig, TrainConfig
 from msae_jax.data import Dataset, Split
 from msae_jax.errors import InputError
 from msae_jax.estimator import AutoencoderEstimator
+from msae_jax.fitting import loop
+from msae_jax.train import evaluation
 
 
 def small(**changes: Any) -> AutoencoderEstimator:
@@ -66,7 +67,7 @@ def test_it_trains_what_fit_trains(fitted: AutoencoderEstimator, x: np.ndarray) 
         batch_size=16,
         seed=7,
     )
-    expected = run.fit(settings, Dataset("x", Split(rows), Split(rows)))
+    expected = loop.fit_one(settings, Dataset("x", Split(rows), Split(rows)))
     for layer in ("linear_0", "linear_1"):
         for part in ("encoder", "decoder"):
             assert np.array_equal(
@@ -166,7 +167,7 @@ def test_variational_latents_are_means(x: np.ndarray) -> None:
     vae = small(model="vae3", likelihood="bernoulli", reduction="sum").fit(unit)
     rows = unit.astype(np.float32)
     np.testing.assert_allclose(
-        vae.transform(unit), inference.embed(vae.model_, vae.variables_, rows), atol=1e-6
+        vae.transform(unit), evaluation.embed(vae.model_, vae.variables_, rows), atol=1e-6
     )
     assert vae.history_[0]["train_kl_nats"] > 0
     with pytest.raises(InputError, match=r"bernoulli likelihood needs data in \[0, 1\]"):
@@ -190,3 +191,15 @@ def test_what_cannot_be_fitted(changed: dict, message: str, x: np.ndarray) -> No
 def test_latents_of_the_wrong_width(fitted: AutoencoderEstimator) -> None:
     with pytest.raises(InputError, match=r"\[N, 2\], got \[4, 3\]"):
         fitted.inverse_transform(np.ones((4, 3)))
+
+
+def test_uint8_is_refused_where_the_rest_would_scale_it(
+    fitted: AutoencoderEstimator, x: np.ndarray
+) -> None:
+    pixels = (np.abs(x) * 50).astype(np.uint8)
+    for call in (fitted.transform, fitted.score, AutoencoderEstimator(epochs=1).fit):
+        with pytest.raises(InputError, match=r"X is uint8.* give X / np.float32"):
+            call(pixels)
+    unit = pixels / np.float32(255)
+    latents = evaluation.embed(fitted.model_, fitted.variables_, pixels)
+    np.testing.assert_allclose(fitted.transform(unit), latents, rtol=1e-5, atol=1e-6)

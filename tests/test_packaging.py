@@ -22,3 +22,17 @@ def test_every_package_is_installed() -> None:
     listed = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
     found = {".".join(p.parent.relative_to(ROOT).parts) for p in ROOT.glob("msae_jax/**/*.py")}
     assert sorted(listed) == sorted(found | {"msae_jax.experiments"})
+
+
+def test_the_version_is_that_of_the_package() -> None:
+    code = "import sys; from msae_jax.cli import main; sys.argv = ['msae', '--version']; main()"
+    code += "; assert not {'jax', 'numpy'} & {*sys.modules}"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert done.stdout == f"msae_jax {project['version']}\n"
+
+
+def test_tab_finds_the_public_names() -> None:
+    import msae_jax
+
+    assert {"fit", "recipe", "train", "__version__"} <= {*dir(msae_jax)}

@@ -18,7 +18,7 @@ from msae_jax.analysis.latents import (
 from msae_jax.analysis.likelihood import Bounds, bounds, elbo, log_likelihood
 from msae_jax.analysis.probes import Probe, probe
 from msae_jax.analysis.projections import Projection, project
-from msae_jax.inference import embed
+from msae_jax.train.evaluation import embed
 
 __all__ = [
     "Bounds",

@@ -1,12 +1,12 @@
-"""Anomaly detection with a model of normal samples: scores, a threshold, how well they detect.
+"""Anomaly detection with a model of normal samples: scores, a threshold, and their quality.
 
-A higher score is more anomalous, and the positive class is the anomaly, everywhere.
+Everywhere a higher score is more anomalous, and the positive class is the anomaly.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
@@ -15,13 +15,13 @@ import numpy as np
 from msae_jax import data
 from msae_jax.config import Objective
 from msae_jax.errors import InputError, unknown_name
-from msae_jax.inference import BATCH_SIZE, embed, per_sample
+from msae_jax.train.evaluation import BATCH_SIZE, embed, per_sample
 
 SCORES = ("mse", "nats", "latent")
 
 
 class Detection(NamedTuple):
-    """How well scores tell anomalies.
+    """How well scores tell anomalies from normal samples.
 
     Attributes:
       auroc: the area under the ROC curve: the chance that an anomaly scores above a normal sample,
@@ -46,7 +46,7 @@ def anomaly_scores(
     x: data.Samples,
     score: str = "mse",
     *,
-    likelihood: Literal["gaussian", "bernoulli"] = "bernoulli",
+    likelihood: str = "bernoulli",
     key: jax.Array | None = None,
     normal: data.Samples | None = None,
     batch_size: int = BATCH_SIZE,
@@ -58,9 +58,10 @@ def anomaly_scores(
         model, from the posterior mean); `nats`, the negative log-likelihood given the latent plus,
         of a variational model, the KL divergence, from one posterior sample; `latent`, the
         Mahalanobis distance of the latent from those of `normal` samples.
-      likelihood, key: of `nats` only; the key, `jax.random.key(0)` by default, draws the sample.
-      normal: of `latent` only, and needed there: normal samples `[M, ...]`, M at least 2.
-        Directions in which their latents do not vary count for nothing.
+      likelihood, key: used by `nats` only; the key, `jax.random.key(0)` by default, draws the
+        posterior sample.
+      normal: used by `latent` only, which needs it: normal samples `[M, ...]`, M at least 2.
+        Directions in which their latents do not vary are ignored.
 
     Raises:
       InputError: an unknown score; `latent` without `normal`; a Bernoulli likelihood for a model
@@ -87,10 +88,10 @@ def _mahalanobis(z: np.ndarray, reference: np.ndarray) -> np.ndarray:
 
 
 def threshold(scores: np.ndarray, quantile: float = 0.95) -> float:
-    """Returns the quantile of the scores `[N]` of training normals: above it is an anomaly.
+    """Returns the quantile of the scores `[N]` of normal training samples.
 
-    No anomaly may take part in choosing it. By construction 1 - quantile of the training normals
-    lie above.
+    A score above it counts as an anomaly, so a fraction 1 - quantile of the normal training samples
+    does. No anomaly may take part in choosing it.
 
     Raises:
       InputError: no scores, or a quantile outside [0, 1].
@@ -106,10 +107,10 @@ def threshold(scores: np.ndarray, quantile: float = 0.95) -> float:
 def detection(
     scores: np.ndarray, is_anomaly: np.ndarray, threshold: float | None = None
 ) -> Detection:
-    """Returns how well the scores `[N]` tell the anomalies, `[N]` of booleans.
+    """Returns how well the scores `[N]` tell the anomalies, booleans `[N]`, from the others.
 
     Args:
-      threshold: see `threshold`; what scores above it is called an anomaly.
+      threshold: a score above it counts as an anomaly; see `threshold`.
 
     Raises:
       InputError: shapes that differ, scores that are not finite, or only one class.

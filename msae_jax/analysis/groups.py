@@ -1,4 +1,4 @@
-"""Do several configurations differ by more than their seeds do, and do two rankings agree?"""
+"""Tests whether configurations differ by more than their seeds do, and whether rankings agree."""
 
 from __future__ import annotations
 
@@ -17,11 +17,12 @@ MAX_RANKED = 8  # all 40,320 permutations take a second
 
 @dataclass(frozen=True)
 class GroupEffect:
-    """What the seeds of k configurations, n values together, say; see `group_effect`.
+    """How k configurations with n values in all differ; see `group_effect`.
 
     Attributes:
       means: by configuration.
-      f, p_anova: of the one-way analysis of variance; h, p_kruskal: of the Kruskal-Wallis test.
+      f, p_anova: the statistic and p of the one-way analysis of variance.
+      h, p_kruskal: the statistic and p of the Kruskal-Wallis test.
       eta_squared: the share of the variance that lies between configurations.
       eta_squared_by_chance: its expectation where they do not differ, (k - 1) / (n - 1).
       seed_std: the standard deviation over seeds within a configuration, pooled.
@@ -58,16 +59,17 @@ class GroupEffect:
 def group_effect(values: Mapping[str, Sequence[float] | np.ndarray]) -> GroupEffect:
     """Tests whether configurations differ, from a value of each of their seeds.
 
-    The one-way analysis of variance decides, at 5%; Kruskal-Wallis is a second opinion. Seeds
-    count as independent, though configurations share them.
+    The one-way analysis of variance decides, at 5%; the Kruskal-Wallis test is reported beside it.
+    Seeds count as independent, though configurations share them.
 
         eta^2 = 1 - sum_ij (x_ij - mean_j)^2 / sum_ij (x_ij - mean)^2
 
     Args:
-      values: by configuration, at least two of them, of at least two finite values each.
+      values: by configuration, the value of each seed: at least two configurations with at least
+        two finite values each.
 
     Raises:
-      InputError: fewer, or values that are not finite, or no spread over seeds at all.
+      InputError: there are fewer, a value is not finite, or no configuration varies over its seeds.
     """
     from scipy import stats
 
@@ -75,8 +77,8 @@ def group_effect(values: Mapping[str, Sequence[float] | np.ndarray]) -> GroupEff
     small = [name for name, v in values.items() if len(v) < 2 or not np.isfinite(v).all()]
     if len(groups) < 2 or small:
         raise InputError(
-            f"expected two or more configurations of two or more finite values each, got "
-            f"{len(groups)}" + (f", and of {', '.join(small)} fewer." if small else ".")
+            f"expected two or more configurations with two or more finite values each, got "
+            f"{len(groups)}" + (f"; too few values: {', '.join(small)}." if small else ".")
         )
     joined = np.concatenate(groups)
     within = sum(float(np.square(g - g.mean()).sum()) for g in groups)
@@ -109,16 +111,18 @@ class RankAgreement:
 
 
 def rank_agreement(a: Sequence[float], b: Sequence[float]) -> RankAgreement:
-    """Compares how `a` `[n]` and `b` `[n]` rank the same n things, n from 3 to 8, exactly.
+    """Compares how `a` `[n]` and `b` `[n]` rank the same n configurations, n from 3 to 8.
+
+    The p is exact: it comes from all permutations.
 
     Raises:
-      InputError: another number of things, or all of one rank.
+      InputError: n is outside 3 to 8, the lengths differ, or a ranking has equal values only.
     """
     from scipy import stats
 
     if len(a) != len(b) or not 3 <= len(a) <= MAX_RANKED or min(np.ptp(a), np.ptp(b)) == 0:
         raise InputError(
-            f"expected two rankings of the same 3 to {MAX_RANKED} things, not all equal, got "
+            f"expected two rankings of the same 3 to {MAX_RANKED} values, not all equal, got "
             f"{list(a)} and {list(b)}."
         )
     other = stats.rankdata(b)

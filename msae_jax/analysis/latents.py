@@ -1,7 +1,7 @@
 """The latent space of a trained model: paths between samples, arithmetic, samples of a prior.
 
-Decoding goes through `model.decode`: what comes back is in the units of the data, after the
-sigmoid of models that end in one. All latents are those of `embed`: posterior means.
+Decoding goes through `model.decode`: what it returns is in the units of the data, after the sigmoid
+where a model ends in one. Latents are those of `embed`: of a variational model, posterior means.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ import numpy as np
 
 from msae_jax import data
 from msae_jax.errors import InputError, unknown_name
-from msae_jax.inference import BATCH_SIZE, _map, embed
 from msae_jax.models.output import Output
+from msae_jax.train.evaluation import BATCH_SIZE, embed, map_samples
 
 
 class Decoded(NamedTuple):
@@ -89,15 +89,15 @@ def decode(
     """Returns what N latents `[N, latent_dim]` decode to, float32 `[N, ...]`.
 
     Args:
-      sample_shape: the shape of one sample; as `model.decode` has it by default.
+      sample_shape: the shape of one sample; by default the shape that `model.decode` returns.
 
     Raises:
-      InputError: `z` is no `[N, latent_dim]`, N at least 1.
+      InputError: `z` is not `[N, latent_dim]` with N at least 1.
     """
     z = np.asarray(z, np.float32)
     if z.ndim != 2 or not len(z):
         raise InputError(f"latents to decode must be [N, latent_dim], got {list(z.shape)}.")
-    x = _map(lambda batch, _: _decode(model, variables, batch), z, batch_size)
+    x = map_samples(_decode, model, variables, z, batch_size)
     return x if sample_shape is None else x.reshape(len(z), *sample_shape)
 
 
@@ -113,8 +113,8 @@ def slerp(a: np.ndarray, b: np.ndarray, t: np.ndarray) -> np.ndarray:
 
         slerp(a, b, t) = sin((1 - t) w) / sin(w) a + sin(t w) / sin(w) b,   w the angle of a and b
 
-    Of vectors of one norm it keeps that norm, at constant angular speed. Where the angle is zero
-    or undefined (a vector is zero) it is `linear`, its limit.
+    Between vectors of equal norm the path keeps that norm and has constant angular speed. Where the
+    angle is zero, or undefined because a vector is zero, it is `linear`, its limit.
 
     Sources: Shoemake, "Animating rotation with quaternion curves" (1985); White, "Sampling
     generative networks" (2016).
@@ -180,11 +180,11 @@ def interpolate(
     if kind not in _PATHS:
         raise unknown_name("kind of interpolation", kind, _PATHS)
     if steps < 2:
-        raise InputError(f"an interpolation has 2 steps or more, its ends, got {steps}.")
+        raise InputError(f"steps must be at least 2, the two ends, got {steps}.")
     a, b = np.asarray(a), np.asarray(b)
     if a.shape != b.shape:
         raise InputError(
-            f"the ends must be alike in shape, got {list(a.shape)} and {list(b.shape)}."
+            f"the ends must have the same shape, got {list(a.shape)} and {list(b.shape)}."
         )
     ends = np.stack([a, b])
     if not latents:
@@ -244,12 +244,19 @@ def sample(
     if n < 1:
         raise InputError(f"the number of samples must be at least 1, got {n}.")
     if fit_to is None:
-        shape = _sample_shape(model)
-        out = _output_shapes(model, variables, shape)
+        name = type(model).__name__
+        if getattr(model, "sample_shape", None) is None:
+            raise InputError(
+                f"{name} has no property sample_shape, the shape of one sample: add it, or give "
+                "fit_to= samples."
+            )
+        shape = tuple(cast(Any, model).sample_shape)
+        x = jax.ShapeDtypeStruct((1, *shape), jnp.float32)
+        out = cast(Output, jax.eval_shape(model.apply, variables, x))  # computes nothing
         if out.mu is None:
             raise InputError(
-                f"{type(model).__name__} has no prior to sample from: give fit_to= the samples "
-                "to whose latents a Gaussian is to be fitted."
+                f"{name} has no prior to sample from: give fit_to= the samples to whose latents a "
+                "Gaussian is to be fitted."
             )
         z = np.asarray(jax.random.normal(key, (n, out.z.shape[1]), jnp.float32))
     else:
@@ -261,9 +268,9 @@ def sample(
 
 
 def _gaussian(z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the mean `[D]` of latents `[N, D]` and the root `[D, D]` of their covariance.
+    """Returns the mean `[D]` of latents `[N, D]` and the square root `[D, D]` of their covariance.
 
-    It is symmetric, and exists of a singular covariance too: some units never fire.
+    The root is symmetric; a singular covariance, of units that never fire, has one too.
     """
     if len(z) < 2:
         raise InputError(f"fitting a Gaussian needs 2 samples or more, got {len(z)}.")
@@ -271,21 +278,3 @@ def _gaussian(z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     values, vectors = np.linalg.eigh(covariance)
     root = (vectors * np.sqrt(np.maximum(values, 0))) @ vectors.T
     return z.mean(axis=0, dtype=np.float64), root
-
-
-def _sample_shape(model: nn.Module) -> tuple[int, ...]:
-    shape = getattr(model, "sample_shape", None)
-    if shape is None:
-        raise InputError(
-            f"{type(model).__name__} has no property sample_shape, the shape of one sample: add "
-            "it, or give fit_to= samples."
-        )
-    return tuple(shape)
-
-
-def _output_shapes(
-    model: nn.Module, variables: Mapping[str, Any], sample_shape: tuple[int, ...]
-) -> Output:
-    """Returns the output of one sample as `ShapeDtypeStruct`s, without computing it."""
-    x = jax.ShapeDtypeStruct((1, *sample_shape), jnp.float32)
-    return cast(Output, jax.eval_shape(model.apply, variables, x))

@@ -5,9 +5,9 @@ With k latents z_i drawn from the posterior q(z | x), in nats per sample,
     log p(x)  >=  L_k = log 1/k sum_i p(x | z_i) p(z_i) / q(z_i | x)
     ELBO          = 1/k sum_i log p(x | z_i) - KL(q(z | x) || p(z)),   the KL in closed form
 
-In expectation L_1 is the ELBO, L_k never falls as k grows, and it converges to log p(x): a figure
-without its k says little. The Bernoulli likelihood comes from logits; of grey pixels it is the
-cross-entropy that training minimises, not a normalised density.
+In expectation L_1 is the ELBO, L_k never falls as k grows, and it converges to log p(x): always
+state k beside L_k. The Bernoulli likelihood is computed from logits; for grey pixels it is the
+cross-entropy that training minimises, which is not a normalised density.
 
 Source: Burda, Grosse and Salakhutdinov, "Importance weighted autoencoders" (2015).
 """
@@ -16,25 +16,23 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
-from typing import Any, Literal, NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from msae_jax import data, losses
+from msae_jax import data
 from msae_jax.config import Objective
 from msae_jax.errors import InputError
-from msae_jax.inference import _map
 from msae_jax.models.output import Output
-from msae_jax.train import to_unit
+from msae_jax.train import losses, to_unit
+from msae_jax.train.evaluation import map_batches, padded_batches
 
 BATCH_SIZE = 100
 CHUNK = 10
 """Latents of a sample that are decoded at once: BATCH_SIZE x CHUNK outputs are held in memory."""
-
-Likelihood = Literal["gaussian", "bernoulli"]
 
 
 class Bounds(NamedTuple):
@@ -55,19 +53,19 @@ def bounds(
     samples: int = 500,
     *,
     key: jax.Array | None = None,
-    likelihood: Likelihood = "bernoulli",
+    likelihood: str = "bernoulli",
     batch_size: int = BATCH_SIZE,
 ) -> Bounds:
     """Returns both bounds for samples `[N, ...]`, from the same latents.
 
     Args:
       samples: k, the latents drawn for each sample.
-      key: draws them; `jax.random.key(0)` by default. The draws depend on `batch_size` too.
-      likelihood: `bernoulli`, or `gaussian` of unit variance.
+      key: draws the latents; `jax.random.key(0)` by default. They depend on `batch_size` too.
+      likelihood: as in `config.Objective`.
 
     Raises:
-      InputError: fewer than 1 sample; a model that has no posterior; a Bernoulli likelihood for
-        one whose output is not a sigmoid.
+      InputError: fewer than 1 sample; a model without a posterior; a Bernoulli likelihood for a
+        model whose output is not a sigmoid.
     """
     if samples < 1:
         raise InputError(f"samples must be at least 1, got {samples}.")
@@ -78,21 +76,29 @@ def bounds(
     def step(batch: Any, i: int) -> tuple[jax.Array, jax.Array]:
         return _bounds(model, objective, variables, batch, jax.random.fold_in(key, i), samples)
 
-    return Bounds(*_map(step, x, batch_size))
+    return Bounds(*map_batches(step, padded_batches(x, batch_size), len(x)))
 
 
 def log_likelihood(
-    model: nn.Module, variables: Mapping[str, Any], x: data.Samples, samples: int = 500, **how: Any
+    model: nn.Module,
+    variables: Mapping[str, Any],
+    x: data.Samples,
+    samples: int = 500,
+    **more: Any,
 ) -> np.ndarray:
     """Returns the importance-weighted log-likelihoods `[N]` in nats; arguments as `bounds`."""
-    return bounds(model, variables, x, samples, **how).log_likelihood
+    return bounds(model, variables, x, samples, **more).log_likelihood
 
 
 def elbo(
-    model: nn.Module, variables: Mapping[str, Any], x: data.Samples, samples: int = 500, **how: Any
+    model: nn.Module,
+    variables: Mapping[str, Any],
+    x: data.Samples,
+    samples: int = 500,
+    **more: Any,
 ) -> np.ndarray:
     """Returns the evidence lower bounds `[N]` in nats; arguments as `bounds`."""
-    return bounds(model, variables, x, samples, **how).elbo
+    return bounds(model, variables, x, samples, **more).elbo
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))

@@ -8,10 +8,10 @@ so the differences d_i = a_i - b_i are what is tested:
     P     = (#{a_i < b_j} + #{a_i = b_j} / 2) / n^2          the Mann-Whitney U of all pairs
     p     = share of the sign patterns s with |sum s_i d_i| >= |sum d_i|
 
-The permutation test is exact if d is symmetric about 0 when there is no difference, as it is when
-a and b have one distribution, however skewed. If only their means are equal, and one of them is
-both wider and skewed, it finds differences more often than 5%: at n = 10, for lognormals with
-log-stds of 0.1 and 0.5, in 7% of comparisons; of 0.1 and 1, in 15%.
+The permutation test is exact if d is symmetric about 0 when there is no difference. It is when a
+and b have the same distribution, however skewed. If only their means are equal, and one of them is
+both wider and skewed, the test finds a difference in more than 5% of comparisons: at n = 10, in 7%
+for lognormals with log-stds of 0.1 and 0.5, in 15% for 0.1 and 1.
 
 Sources: Cohen, "Statistical Power Analysis" (1988); Lakens, "Calculating and reporting effect
 sizes" (2013), for d_z; Agarwal et al., "Deep RL at the edge of the statistical precipice" (2021),
@@ -21,6 +21,7 @@ for the probability of improvement and its bootstrap over seeds.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -51,15 +52,15 @@ class Comparison:
       difference: of a - b, in the unit of the values; negative if `a` is better.
       reduction_percent: of 100 (1 - a_i / b_i); NaN unless every b is positive.
       improvement: the probability P that a run of `a` is better than a run of `b`.
-      improvement_interval: its bootstrap percentile interval, resampling seeds; it is one point,
-        and too sure of itself, where every a is better than every b.
+      improvement_interval: its bootstrap percentile interval, resampling seeds. Where every a is
+        better than every b it is a single point, which is too narrow.
       d_z: Cohen's d of the paired differences, infinite if they are constant, 0 if all are 0.
       d_pooled: Cohen's d by the pooled standard deviation.
       p: two-sided, by sign-flip permutation: exact up to 14 seeds, else from 9,999 resamples.
-      p_wilcoxon: of the signed-rank test, a second opinion that the verdict does not use.
+      p_wilcoxon: the p of Wilcoxon's signed-rank test; the verdict does not use it.
       smallest_p: the smallest p that this number of seeds can give.
       seeds_needed: see `seeds_needed`.
-      verdict: the better one if p < alpha, else `none`.
+      verdict: the better method if p < alpha, else `none`.
     """
 
     a: Mean
@@ -148,6 +149,19 @@ def permutation_p(differences: np.ndarray) -> np.ndarray:
     return hits / len(bits) if exact else (1 + hits) / (1 + len(bits))
 
 
+def holm(p: Sequence[float]) -> np.ndarray:
+    """Returns p-values `[n]` corrected for n tests: any below alpha holds at alpha for all.
+
+    Source: Holm, "A simple sequentially rejective multiple test procedure" (1979).
+    """
+    values = np.asarray(p, float)
+    order = np.argsort(values)
+    stepwise = np.maximum.accumulate(values[order] * np.arange(len(values), 0, -1))
+    corrected = np.empty_like(values)
+    corrected[order] = np.minimum(stepwise, 1.0)
+    return corrected
+
+
 def smallest_p(n: int) -> float:
     """Returns the smallest p that `permutation_p` can give for `n` seeds: 2 / 2^n if exact."""
     return 2 / 2**n if 2**n <= _MAX_EXACT_PATTERNS else 1 / (1 + _RESAMPLES)
@@ -156,9 +170,9 @@ def smallest_p(n: int) -> float:
 def seeds_needed(d_z: float, *, alpha: float = 0.05, power: float = 0.8) -> int | None:
     """Returns how many paired seeds show an effect of size `d_z` with this power.
 
-    By a two-sided paired t test (the noncentral t distribution); never fewer than let
-    `permutation_p` reach alpha, which is 6 at 5%. None for no effect; at most 1,000,000, which
-    stands for "at least that many".
+    The power is that of a two-sided paired t test (the noncentral t distribution). The number is
+    never below the fewest seeds with which `permutation_p` can reach alpha: 6 at 5%. It is None for
+    no effect, and at most 1,000,000, which stands for "at least that many".
     """
     from scipy import stats
 
@@ -218,8 +232,8 @@ def _improvement(a: np.ndarray, b: np.ndarray) -> tuple[float, Interval]:
     """Returns P(a < b) over all pairs, ties counting half, and its interval over seeds."""
     n = len(a)
     wins = (a[:, None] < b) + 0.5 * (a[:, None] == b)
-    # How often each seed, its a and its b together, is drawn: as scipy.stats.bootstrap(paired=True)
-    # does, which cannot be told to count and takes seconds for 200 seeds.
+    # Counts how often each seed is drawn, its a and its b together. scipy.stats.bootstrap with
+    # paired=True draws the same, but cannot count, and takes seconds for 200 seeds.
     drawn = np.random.default_rng(_RNG_SEED).multinomial(n, np.full(n, 1 / n), _RESAMPLES)
     shares = ((drawn @ wins) * drawn).sum(axis=1) / n**2
     low, high = np.percentile(shares, [2.5, 97.5])
@@ -237,8 +251,9 @@ def _t_test_power(effect: float, n: int, alpha: float) -> float:
 def _difference_text(c: Comparison, tested: str) -> str:
     """Returns e.g. `8.6% lower on average (95% interval -3.1% to 20.3%, {tested})`.
 
-    In the unit of the values where per cent are undefined, or where seeds with a small b give them
-    another sign than the difference, or another answer to whether their interval holds 0.
+    The text is in the unit of the values where the reduction in per cent is undefined, or where
+    seeds with a small b give it another sign than the difference, or an interval that holds 0 while
+    that of the difference does not, or the reverse.
     """
     reduction, d = c.reduction_percent, c.difference
     percent = np.sign(reduction.mean) == -np.sign(d.mean) and (

@@ -15,8 +15,8 @@ class Projection(NamedTuple):
     """Points in the plane.
 
     Attributes:
-      points: float64 `[N, 2]`, centred principal components for `pca`, else without a unit.
-      explained: the share `[2]` of the variance along each axis, of `pca`; None of the others.
+      points: float64 `[N, 2]`: for `pca` centred principal components, else without a unit.
+      explained: for `pca` the share `[2]` of the variance along each axis, else None.
       method: `pca`, `tsne` or `umap`.
     """
 
@@ -39,8 +39,9 @@ def project(
     Args:
       method: `pca` (exact), `tsne` (van der Maaten and Hinton, 2008; started from the PCA) or
         `umap` (McInnes et al., 2018), where umap-learn is installed.
-      seed: of `tsne` and `umap`.
-      perplexity: of `tsne` only, below N. neighbors, min_dist: of `umap` only; neighbors below N.
+      seed: used by `tsne` and `umap`.
+      perplexity: used by `tsne` only, below N.
+      neighbors, min_dist: used by `umap` only; neighbors below N.
 
     Raises:
       InputError: an unknown method, one that is not installed, or too few samples or dimensions.

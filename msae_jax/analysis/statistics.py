@@ -1,4 +1,4 @@
-"""Means over seeds with their intervals, and a published number held against them."""
+"""Means over seeds with their intervals, and the test of a published number against them."""
 
 from __future__ import annotations
 
@@ -86,9 +86,9 @@ def claim_verdict(
     4. Otherwise: `not enough seeds`.
 
     A published number that is true is called `not reproduced` 5% of the time. The null is always
-    held against I, which more seeds narrow; J of a single run never narrows below the spread of
-    the seeds. So `reproduced` for a single run says that there is an effect and that the published
-    run is an ordinary one, not that its size is typical: quote our mean beside it.
+    compared with I, which narrows with more seeds; J of a single run stays at least as wide as the
+    spread of the seeds. So `reproduced` for a single run says that there is an effect and that the
+    published run is an ordinary one, not that its size is typical: quote our mean beside it.
 
     Args:
       published: in the unit of the values.
@@ -136,13 +136,13 @@ def deviation(x: np.ndarray) -> float:
 
 
 def _student_t(n: int) -> float:
-    from scipy import special  # scipy.stats takes 50 MB more; every run of many seeds gets here
+    from scipy import special  # every run of many seeds needs it; scipy.stats takes 50 MB more
 
     return float(special.stdtrit(n - 1, 0.975)) if n > 1 else math.nan
 
 
 def to_json(value: Any) -> Any:
-    """Returns nested dicts with None for what is not finite, which JSON has no number for."""
+    """Returns nested dicts in which None replaces numbers that are not finite: JSON has none."""
     if isinstance(value, dict):
         return {key: to_json(item) for key, item in value.items()}
     return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -15,10 +15,11 @@ class Source:
     """One source of variance, varied alone while the others were held at one value.
 
     Attributes:
-      std: of the metric over its `n` seeds (n - 1), in the metric's unit.
-      low, high: its 95% interval, by the chi-squared distribution of a normal sample's variance.
-      share: of the sum of the variances of the sources varied alone; NaN if that sum is 0. None of
-        `all`, which varies everything together.
+      std: the standard deviation of the metric over `n` seeds (n - 1), in the metric's unit.
+      low, high: the 95% interval of `std`, by the chi-squared distribution of the variance of a
+        normal sample.
+      share: the variance over the sum of the variances of the sources varied alone; NaN if that
+        sum is 0. None for `all`, which varies everything together.
     """
 
     name: str
@@ -33,7 +34,8 @@ def split(values: Mapping[str, Sequence[float]]) -> list[Source]:
     """Splits the spread of a metric among its sources.
 
     Args:
-      values: by source, the metric of each seed that varied it alone; `all` varied everything.
+      values: by source, the metric of each seed that varied this source alone; under `all`, of
+        the seeds that varied everything.
 
     Raises:
       InputError: a source with fewer than two finite values.
@@ -47,7 +49,7 @@ def split(values: Mapping[str, Sequence[float]]) -> list[Source]:
             raise InputError(
                 f"the spread from {name} needs at least 2 finite values, got {found.tolist()}."
             )
-        variances[name] = float(found.var(ddof=1)) if np.ptp(found) else 0.0  # no rounding
+        variances[name] = float(found.var(ddof=1)) if np.ptp(found) else 0.0  # exactly
     total = sum(variance for name, variance in variances.items() if name != "all")
     sources = []
     for name, variance in variances.items():
@@ -62,7 +64,7 @@ def split(values: Mapping[str, Sequence[float]]) -> list[Source]:
 def table(sources: Sequence[Source], metric: str) -> str:
     """Returns the split as lines of text."""
     lines = [f"spread of {metric} over seeds, by what they vary"]
-    alone = sum(s.share is not None for s in sources) > 1  # a share of one would say nothing
+    alone = sum(s.share is not None for s in sources) > 1  # the share of a single source is 100%
     for s in sources:
         share = ", together" if s.share is None else ""
         if alone and s.share is not None and s.share == s.share:

@@ -1,4 +1,4 @@
-"""Training beside PyTorch's loops: same model, weights, samples, batches and steps; the results."""
+"""Training timed beside PyTorch's loops: same model, weights, samples, batches and steps."""
 
 from __future__ import annotations
 
@@ -8,32 +8,31 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 import jax
 import numpy as np
 
-from msae_jax import data, environment, train
+from msae_jax import data, models, train
 from msae_jax.bench.operations import operations
 from msae_jax.bench.peaks import Peaks
 from msae_jax.config import TrainConfig
 from msae_jax.errors import InputError
+from msae_jax.system import environment
 
 AGREE, AGREE_NOISY = 0.01, 0.05
-"""Of mean losses of an epoch of the same batches; noisy, where each side draws its own latents."""
+"""How far the sides' mean losses of one epoch may be apart, relative to ours. The second is for
+variational models, where each side draws its own noise."""
 
 T = TypeVar("T")
 
 
 class Side(Protocol):
-    """Something that trains; its weights stay on its device between epochs."""
+    """One implementation of training; its weights stay on its device between epochs."""
 
     def epoch(self, order: np.ndarray | None = None) -> float:
-        """Trains an epoch, waits for it, and returns the mean loss of its batches.
-
-        Args:
-          order: of the samples; shuffled by itself where it is None.
-        """
+        """Trains an epoch in an order of the samples, or shuffled; returns its mean loss."""
 
 
 class Ours:
@@ -55,19 +54,19 @@ class Ours:
 
 @dataclass(frozen=True)
 class Result:
-    """One task of one model: an epoch of training, or a pass over a set.
+    """The times of one task of one model: an epoch of training, or a pass over a set.
 
     Attributes:
       task: `train`, `evaluate`, `embed` or `reconstruct`.
-      samples, batch_size: of an epoch or a pass.
-      seconds: by side, of each timed one: `ours`, and PyTorch: in training `plain`, `tuned`,
-        `compiled` and, on CUDA, `graphs`; elsewhere `eager`.
-      apart: by side, how far what it computes is from ours, relative to ours.
-      tolerance: what `apart` may be where both compute the same.
+      samples, batch_size: of the epoch or the pass.
+      seconds: by side, the time of each repeat. Sides are `ours` and PyTorch's: in training
+        `plain`, `tuned`, `compiled` and, on CUDA, `graphs`; in other tasks `eager`.
+      apart: by side, how far its result is from ours, relative to ours.
+      tolerance: the largest `apart` at which both still compute the same.
       failed: by side, why it could not run.
-      operations: floating-point operations of an epoch or a pass; see `Operations`.
-      traffic: bytes that it moves at the least: the samples read once and, in each batch, the
-        parameters read or, in training, parameters and the optimiser's state read and written.
+      operations: floating-point operations of the epoch or the pass; see `Operations`.
+      traffic: the fewest bytes that must move: the samples are read once; each batch reads the
+        parameters or, in training, reads and writes them and the optimiser's state.
     """
 
     task: str
@@ -115,7 +114,7 @@ def in_turn(
     """Times calls in turn, so that other work on the machine slows all alike.
 
     Returns:
-      By name, the seconds of each repeat, and what the last one returned.
+      By name, the seconds of each repeat; and by name, what the last repeat returned.
     """
     seconds: dict[str, list[float]] = {name: [] for name in calls}
     last: dict[str, T] = {}
@@ -143,35 +142,31 @@ def bench(
     steps: int | None = None,
     repeats: int = 7,
     compiled: bool = True,
-    data_dir: str | None = None,
+    data_dir: str | Path | None = None,
 ) -> Result:
     """Times epochs of every side in turn.
 
-    Each side first trains an epoch that is not timed, all from the same weights in the same order:
-    their losses must agree. It compiles, too, or fills caches.
+    Each side first trains an epoch that is not timed, from the same weights in the same order. It
+    compiles programs and shows whether the losses agree.
 
     Args:
-      steps: batches of an epoch, of the first samples; all by default.
-      repeats: epochs that are timed.
+      steps: how many batches an epoch has, from the first sample on; by default all.
+      repeats: how many epochs are timed.
       compiled: whether to try `torch.compile`, which takes up to a minute to begin.
     """
     check_counts(steps, repeats)
+    if models.record(settings.model.name).fit is not None:
+        raise InputError(
+            f"{settings.model.name} is fitted in closed form and has no training to time: use "
+            "--task inference."
+        )
     dataset = data.load(settings.data, data_dir=data_dir)
     x = np.asarray(dataset.train.x)
     x = x if steps is None else x[: steps * settings.batch_size]
     dataset = replace(dataset, train=data.Split(x))
     task = train.make_task(settings, dataset)
     state = train.init_state(task, settings.seed, dataset.sample_shape)
-    sides: dict[str, Side] = {"ours": Ours(settings, task, state, x)}
-    if importlib.util.find_spec("torch") is not None:
-        from msae_jax.bench import torch_loops
-
-        sides["plain"] = torch_loops.Plain(settings, task, state, x)
-        sides["tuned"] = torch_loops.Tuned(settings, task, state, x)
-        if compiled:
-            sides["compiled"] = torch_loops.Tuned(settings, task, state, x, compiled=True)
-        if torch_loops.DEVICE == "cuda":
-            sides["graphs"] = torch_loops.Graphs(settings, task, state, x)
+    sides = _sides(settings, task, state, x, compiled=compiled)
     order = np.random.default_rng(settings.seed).permutation(len(x))
     losses, failed = {}, {}
     for name, side in list(sides.items()):
@@ -185,6 +180,7 @@ def bench(
     sides["ours"].epoch()  # a program that shuffles by itself is another one to compile
     seconds, _ = in_turn({name: side.epoch for name, side in sides.items()}, repeats)
     ours = losses.pop("ours")
+    batches = -(-len(x) // settings.batch_size)
     return Result(
         task="train",
         model=settings.model.name,
@@ -195,17 +191,36 @@ def bench(
         tolerance=AGREE_NOISY if hasattr(task.model, "posterior") else AGREE,
         failed=failed,
         operations=float(operations(task.model).training * len(x)),
-        traffic=float(
-            x.nbytes
-            + 2 * nbytes((state.params, state.opt_state)) * -(-len(x) // settings.batch_size)
-        ),
+        traffic=float(x.nbytes + 2 * nbytes((state.params, state.opt_state)) * batches),
     )
+
+
+def _sides(
+    settings: TrainConfig,
+    task: train.Task,
+    state: train.TrainState,
+    x: np.ndarray,
+    *,
+    compiled: bool,
+) -> dict[str, Side]:
+    sides: dict[str, Side] = {"ours": Ours(settings, task, state, x)}
+    if importlib.util.find_spec("torch") is not None:
+        from msae_jax.bench import torch_loops
+
+        sides["plain"] = torch_loops.Plain(settings, task, state, x)
+        sides["tuned"] = torch_loops.Tuned(settings, task, state, x)
+        if compiled:
+            sides["compiled"] = torch_loops.Tuned(settings, task, state, x, compiled=True)
+        if torch_loops.DEVICE == "cuda":
+            sides["graphs"] = torch_loops.Graphs(settings, task, state, x)
+    return sides
 
 
 def table(results: Sequence[Result], limits: Peaks) -> str:
     """Returns a Markdown table of medians, with the lowest and highest of each.
 
-    The last column is how many times as fast as PyTorch anything on this device could be.
+    The last column says how many times as fast as PyTorch a program at the device's measured peak
+    would be.
     """
     sides = list(dict.fromkeys(side for result in results for side in result.seconds))
     times = [f"{side} (s)" for side in sides]

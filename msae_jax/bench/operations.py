@@ -47,9 +47,8 @@ def operations(model: nn.Module, sample_shape: tuple[int, ...] | None = None) ->
         def count(call: Any, args: Any, kwargs: Any, context: nn.module.InterceptorContext) -> Any:
             result = call(*args, **kwargs)
             layer = context.module
-            if context.method_name == "__call__" and isinstance(
-                layer, Linear | Conv | ConvTranspose
-            ):
+            products = ("__call__", "transposed")  # the second one: PCA's way back
+            if context.method_name in products and isinstance(layer, Linear | Conv | ConvTranspose):
                 kernel: jax.Array = layer.get_variable("params", "kernel")
                 positions = args[0] if isinstance(layer, ConvTranspose) else result
                 size = 2 * kernel.size * math.prod(positions.shape[1:-1])

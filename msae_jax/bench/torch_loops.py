@@ -11,10 +11,11 @@ import torch
 import torch.nn.functional as functional
 from torch.utils.data import DataLoader, TensorDataset
 
-from msae_jax import train
+from msae_jax import models, train
 from msae_jax.config import Objective, TrainConfig
-from msae_jax.interop import mapping, torch_models, torch_trace
-from msae_jax.models import find_layout
+from msae_jax.interop import mapping
+from msae_jax.interop.verification import torch_trace
+from msae_jax.models import find_layout, torch_reference
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 NATS = Objective("bernoulli", "sum")
@@ -24,7 +25,7 @@ def build(
     settings: TrainConfig, task: train.Task, state: train.TrainState | None = None
 ) -> torch.nn.Module:
     """Returns the module with the weights of a state; without one, with PyTorch's own."""
-    module = torch_models.build(settings.model.name, task.model)
+    module = models.reference(settings.model.name, task.model)
     if state is not None:
         entries = mapping.table(find_layout(settings.model.name), task.model)
         variables = jax.tree.map(np.array, state.variables)
@@ -34,28 +35,32 @@ def build(
 
 
 class _Loop:
+    """Trains a module from the weights of a state; without one, from PyTorch's own weights."""
+
     def __init__(
         self,
         settings: TrainConfig,
         task: train.Task,
         state: train.TrainState | None,
-        *,
-        fused: bool,
+        x: np.ndarray,
+        fused: bool = False,
+        **adam: Any,
     ) -> None:
         self._settings = settings
+        self._samples = _tensor(task, x)
         model: Any = task.model
         self._noise_dim = model.latent_dim if hasattr(model, "posterior") else None
         self.module = build(settings, task, state)
-        self._call: Callable[..., torch_models.Result] = self.module
+        self._call: Callable[..., torch_reference.Result] = self.module
         rate = settings.optimizer.learning_rate
-        self._optimizer = torch.optim.Adam(self.module.parameters(), lr=rate, fused=fused)
+        self._optimizer = torch.optim.Adam(self.module.parameters(), lr=rate, fused=fused, **adam)
 
     def _batches(self, order: np.ndarray | None) -> Iterator[torch.Tensor]:
         raise NotImplementedError
 
     def steps(
         self, order: np.ndarray | None = None
-    ) -> Iterator[tuple[torch.Tensor, torch_models.Result, torch.Tensor]]:
+    ) -> Iterator[tuple[torch.Tensor, torch_reference.Result, torch.Tensor]]:
         """Trains an epoch; yields the batch, the result and the detached loss of each step."""
         self.module.train()
         for batch in self._batches(order):
@@ -70,7 +75,7 @@ class _Loop:
             total, steps = total + loss, steps + 1
         return float(total) / steps
 
-    def _step(self, batch: torch.Tensor) -> tuple[torch_models.Result, torch.Tensor]:
+    def _step(self, batch: torch.Tensor) -> tuple[torch_reference.Result, torch.Tensor]:
         """Trains a batch, where there are no gradients yet; returns the result and its loss."""
         noise = None
         if self._noise_dim is not None:
@@ -85,34 +90,18 @@ class _Loop:
 class Plain(_Loop):
     """A DataLoader over a TensorDataset, and Adam as it comes: PyTorch's own tutorials."""
 
-    def __init__(
-        self, settings: TrainConfig, task: train.Task, state: train.TrainState | None, x: np.ndarray
-    ) -> None:
-        super().__init__(settings, task, state, fused=False)
-        self._dataset = TensorDataset(_tensor(task, x))
-        self._loader = DataLoader(self._dataset, settings.batch_size, shuffle=True)
-
     def _batches(self, order: np.ndarray | None) -> Iterator[torch.Tensor]:
-        loader = self._loader
-        if order is not None:
-            loader = DataLoader(self._dataset, loader.batch_size, sampler=order.tolist())
+        given: dict[str, Any] = {"shuffle": True} if order is None else {"sampler": order.tolist()}
+        loader = DataLoader(TensorDataset(self._samples), self._settings.batch_size, **given)
         return (batch.to(DEVICE) for (batch,) in loader)
 
 
 class Tuned(_Loop):
     """Samples in the device's memory, batches by index, fused Adam; or compiled, too."""
 
-    def __init__(
-        self,
-        settings: TrainConfig,
-        task: train.Task,
-        state: train.TrainState | None,
-        x: np.ndarray,
-        *,
-        compiled: bool = False,
-    ) -> None:
-        super().__init__(settings, task, state, fused=True)
-        self._samples = _tensor(task, x).to(DEVICE)
+    def __init__(self, *args: Any, compiled: bool = False, **adam: Any) -> None:
+        super().__init__(*args, **{"fused": True, **adam})
+        self._samples = self._samples.to(DEVICE)
         if compiled:
             self._call = torch.compile(self.module, dynamic=False)
 
@@ -134,13 +123,8 @@ class Graphs(Tuned):
     A graph for full batches, and one for the short batch that ends an epoch.
     """
 
-    def __init__(
-        self, settings: TrainConfig, task: train.Task, state: train.TrainState, x: np.ndarray
-    ) -> None:
-        super().__init__(settings, task, state, x)
-        rate = settings.optimizer.learning_rate
-        parameters = self.module.parameters()
-        self._optimizer = torch.optim.Adam(parameters, lr=rate, fused=True, capturable=True)
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args, capturable=True)
         self._total = torch.zeros((), device=DEVICE)
         self._graphs: dict[int, tuple[torch.Tensor, torch.cuda.CUDAGraph]] = {}
 
@@ -181,7 +165,7 @@ class Graphs(Tuned):
 
 
 class Eager:
-    """Inference over a set in memory, batch by batch, to NumPy."""
+    """Inference over samples in memory, batch by batch; results are NumPy arrays."""
 
     def __init__(
         self, module: torch.nn.Module, task: train.Task, x: np.ndarray, batch_size: int
@@ -203,7 +187,7 @@ class Eager:
     def reconstruct(self) -> np.ndarray:
         """Returns the reconstructions `[N, ...]`, channels last."""
         recon = torch.cat([self._module(batch).recon for batch in self._batches()])
-        if recon.ndim == 4:
+        if recon.ndim > 2:
             recon = recon.movedim(1, -1).contiguous()
         return recon.cpu().numpy().reshape(self._x.shape)
 
@@ -228,9 +212,9 @@ class Eager:
 
 
 def _tensor(task: train.Task, x: np.ndarray) -> torch.Tensor:
-    """Returns float32 samples in [0, 1]: [N, C, H, W], or [N, D] for models of flat samples."""
+    """Returns float32 samples, channels first: [N, C, H, W], [N, C, T], or [N, D] for flat ones."""
     model: Any = task.model
     unit = np.divide(x, 255, dtype=np.float32) if x.dtype == np.uint8 else x
-    images = len(model.sample_shape) == 3
-    unit = np.moveaxis(unit, -1, 1) if images else unit.reshape(len(unit), -1)
+    channels = len(model.sample_shape) > 1
+    unit = np.moveaxis(unit, -1, 1) if channels else unit.reshape(len(unit), -1)
     return torch.from_numpy(np.ascontiguousarray(unit))

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from msae_jax.config import ModelConfig, parse_assignment
+from msae_jax.errors import InputError, printable
+
+if TYPE_CHECKING:
+    from msae_jax import weights
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -15,13 +23,40 @@ app = typer.Typer(
     help="Autoencoders in JAX/Flax: train, evaluate, embed, compare, reproduce published results.",
 )
 
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from msae_jax import __version__
+
+        print(f"msae_jax {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _all_commands(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", help="Print the version.", callback=_print_version, is_eager=True
+        ),
+    ] = False,
+) -> None:
+    pass
+
+
 Weights = Annotated[
     Path, typer.Argument(help="A run directory, RUN/checkpoints/EPOCH, .pth or .safetensors.")
 ]
 ModelName = Annotated[
-    str | None, typer.Option("--model", help="Of a file, where its keys and shapes do not tell.")
+    str | None,
+    typer.Option("--model", help="Of a file whose shapes do not tell; your own of a run."),
 ]
-Data = Annotated[str | None, typer.Option(help="Data set (see `msae list`) or .npy/.npz/.csv.")]
+Data = Annotated[
+    str | None, typer.Option(help="See `msae list`; .npy, .npz, .csv; package.module:name.")
+]
+Likelihood = Annotated[
+    str | None, typer.Option(help="gaussian (MSE), bernoulli (BCE), package.module:name.")
+]
 DataDir = Annotated[Path | None, typer.Option(help="IDX files, to prepare MNIST from.")]
 SplitName = Annotated[str, typer.Option("--split", help="train or test.")]
 Options = Annotated[
@@ -37,3 +72,24 @@ Seed = Annotated[int | None, typer.Option(help="Which model of a run of many see
 MemberIndex = Annotated[
     int | None, typer.Option("--member", help="The same by position, where seeds repeat.")
 ]
+
+
+def model_given(name: str | None, assignments: Sequence[str] | None) -> ModelConfig | None:
+    """Returns the model that `--model` and `--set` describe, None where neither is given.
+
+    Raises:
+      InputError: options without a model, or an assignment that is none.
+    """
+    options = dict(parse_assignment(text) for text in assignments or ())
+    if name is None and options:
+        raise InputError("--set needs --model: the model whose fields it sets.")
+    return None if name is None else ModelConfig(name, options)
+
+
+def note_assumptions(path: Path, loaded: weights.Weights, given: ModelConfig | None) -> None:
+    """Prints what was assumed of the model of a file of weights, on stderr."""
+    from msae_jax.interop.torch_files import assumptions
+
+    assumed = assumptions(path, loaded, given)
+    if assumed is not None:
+        print(f"msae: note: {printable(f'{path}: {assumed}')}", file=sys.stderr)

@@ -6,7 +6,7 @@ import json
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -35,19 +35,19 @@ def bench(
     """
     from msae_jax import bench as b
     from msae_jax import recipes
-    from msae_jax.files import replacing
+    from msae_jax.models import record
+    from msae_jax.system.files import replacing
 
     results: list[b.Result] = []
-    for name in models or list(recipes.RECIPES):
+    timed = [n for n in recipes.published() if task == "inference" or record(n).fit is None]
+    for name in models or timed:
         settings = recipes.recipe(name)
         settings = replace(settings, data=data or settings.data)
-        folder = None if data_dir is None else str(data_dir)
+        options: dict[str, Any] = {"steps": steps, "repeats": repeats, "data_dir": data_dir}
         if task == "inference":
-            found = b.bench_inference(settings, steps=steps, repeats=repeats, data_dir=folder)
+            found = b.bench_inference(settings, **options)
         else:
-            found = [
-                b.bench(settings, steps=steps, repeats=repeats, compiled=compiled, data_dir=folder)
-            ]
+            found = [b.bench(settings, compiled=compiled, **options)]
         results += found
         for result in found:
             for side, reason in result.failed.items():

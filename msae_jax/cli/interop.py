@@ -18,7 +18,10 @@ from msae_jax.cli.app import (
     Options,
     Seed,
     app,
+    model_given,
+    note_assumptions,
 )
+from msae_jax.errors import printable
 
 
 @app.command()
@@ -33,14 +36,15 @@ def convert(
     overwrite: Annotated[bool, typer.Option(help="Replace TARGET where it is a file.")] = False,
 ) -> None:
     """Convert weights between PyTorch's files and run directories, bit for bit."""
-    from msae_jax.interop import convert as c
+    from msae_jax import weights as w
 
-    given = c.model_config(model, options or [])
-    done = c.convert(
+    given = model_given(model, options)
+    done = w.convert(
         source, target, given, best=best, seed=seed, member=member, overwrite=overwrite
     )
+    note_assumptions(source, done, given)
     sizes = ", ".join(f"{k}={v}" for k, v in done.config.model.options.items()) or "default sizes"
-    print(f"{done.config.model.name} ({sizes})")
+    print(printable(f"{done.config.model.name} ({sizes})"))
     print(target)
 
 
@@ -58,10 +62,9 @@ def verify(
 
     Without PyTorch installed: keys, shapes, the round trip, recorded figures.
     """
-    from msae_jax.interop import convert as c
-    from msae_jax.interop import verify as v
+    from msae_jax.interop.verification import verify as v
 
-    given = c.model_config(model, options or [])
+    given = model_given(model, options)
     certificate = v.verify(
         weights, given, data_name=data, data_dir=data_dir, out=out, overwrite=overwrite
     )

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import json
 
-from msae_jax.cli.app import (
-    AsJson,
-    app,
-)
+from msae_jax.cli.app import AsJson, app
 
 
 @app.command("list")

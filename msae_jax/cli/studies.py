@@ -13,7 +13,7 @@ from msae_jax.cli.app import DataDir, app
 
 @app.command()
 def reproduce(
-    names: Annotated[list[str], typer.Argument(help="Studies, or all; see `msae list`.")],
+    names: Annotated[list[str], typer.Argument(help="Studies, or package.module:name, or all.")],
     seeds: Annotated[int, typer.Option(min=1, help="Seeds of each model.")] = 8,
     quick: Annotated[
         bool, typer.Option("--quick", help="Small data, two epochs: a look, not a result.")
@@ -26,8 +26,10 @@ def reproduce(
     data_dir: DataDir = None,
 ) -> None:
     """Run published studies over many seeds: table, verdicts, results.json, figures, ledger."""
-    from msae_jax import claims, distributed, experiments, ledger
+    from msae_jax import experiments
     from msae_jax.experiments.study import Setup
+    from msae_jax.results import claims, ledger
+    from msae_jax.system import distributed
 
     distributed.use_host_devices()
     chosen = list(experiments.NAMES) if names == ["all"] else names
@@ -35,7 +37,9 @@ def reproduce(
     runs = runs or Path("runs/quick" if quick else "runs")
     folder = runs / "figures" if quick else Path("figures")
     alone = out is not None and len(chosen) == 1
-    for name, study in studies.items():
+    folders = {name: name.replace(":", ".") for name in studies}  # not every system takes a colon
+    for title, study in studies.items():
+        name = folders[title]
         target = out if alone and out is not None else (out or folder) / name
         before = claims.seeds_of_results(target / "results.json")
         if before > seeds:
@@ -44,5 +48,6 @@ def reproduce(
         print(f"\n{name}\n")
         study.reproduce(Setup(seeds, target, runs / name, quick, fresh, data_dir))
     if not alone:
-        written = ledger.write(out or folder, list(experiments.NAMES))
+        own = [name for name in folders.values() if name not in experiments.NAMES]
+        written = ledger.write(out or folder, [*experiments.NAMES, *own])
         print(f"\nledger: {out or folder}/ledger.md; {ledger.tally(written)}")

@@ -8,132 +8,129 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from msae_jax.cli.app import Data, DataDir, app
+from msae_jax.cli.app import DataDir, app
+from msae_jax.cli.reading import reads
+from msae_jax.cli.settings import TRAINING, with_settings
 from msae_jax.errors import InputError
 
 if TYPE_CHECKING:
     from msae_jax.config import TrainConfig
-    from msae_jax.seeds import Member
+    from msae_jax.train.seeds import Member
+
+
+Vary = Annotated[
+    str | None, typer.Option(help="What seeds decide, one at a time: init,order,noise,all.")
+]
+Cluster = Annotated[
+    bool, typer.Option("--cluster", help="Processes as SLURM, MPI or Kubernetes has them.")
+]
 
 
 @app.command()
+@reads("data")
+@with_settings(TRAINING)
 def train(
+    *,
+    changes: dict[str, Any],
     model: Annotated[
         str | None, typer.Option(help="A name, or package.module:Class. [msae]")
     ] = None,
-    data: Data = None,
     data_dir: DataDir = None,
     out: Annotated[Path | None, typer.Option(help="Run directory. [runs/MODEL-DATA-SEED]")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
-    seed: Annotated[int | None, typer.Option(help="Of weights, order and noise. [0]")] = None,
     seeds: Annotated[int | None, typer.Option(min=1, help="How many, from --seed on.")] = None,
-    vary: Annotated[
-        str | None, typer.Option(help="What seeds decide, one at a time: init,order,noise,all.")
-    ] = None,
+    vary: Vary = None,
     sweep: Annotated[
         list[str] | None, typer.Option(help="FIELD=V1,V2,...: a grid, times the seeds.")
     ] = None,
-    epochs: Annotated[int | None, typer.Option()] = None,
-    batch_size: Annotated[int | None, typer.Option()] = None,
-    learning_rate: Annotated[float | None, typer.Option("--learning-rate", "--lr")] = None,
-    optimizer: Annotated[str | None, typer.Option(help="adam, adamw, sgd, rmsprop, lion.")] = None,
-    schedule: Annotated[str | None, typer.Option(help="constant, cosine, linear.")] = None,
-    clip_norm: Annotated[float | None, typer.Option(help="Bound of the gradient norm.")] = None,
-    likelihood: Annotated[str | None, typer.Option(help="gaussian (MSE), bernoulli (BCE).")] = None,
-    reduction: Annotated[str | None, typer.Option(help="mean, batchmean, sum.")] = None,
-    beta: Annotated[float | None, typer.Option(help="Weight of the KL term.")] = None,
-    patience: Annotated[int | None, typer.Option(help="Epochs; stops early.")] = None,
-    stop_metric: Annotated[str | None, typer.Option(help="For --patience. [test_loss]")] = None,
-    init: Annotated[str | None, typer.Option(help="Initial weights: torch or flax.")] = None,
-    pipeline: Annotated[str | None, typer.Option(help="resident or streaming.")] = None,
-    checkpoint_every: Annotated[int | None, typer.Option(help="Epochs. [1]")] = None,
     seeds_at_once: Annotated[
-        int | None, typer.Option(min=1, help="Seeds in one batch on a device. [measured]")
+        int | None, typer.Option(min=1, help="Seeds in one batch on a device. [CPU: 1, else all]")
     ] = None,
     data_devices: Annotated[int, typer.Option(min=1, help="Devices that share a batch.")] = 1,
     host_devices: Annotated[
         int | None, typer.Option(min=1, help="CPU devices, for many seeds. [cores]")
     ] = None,
-    coordinator: Annotated[
-        str | None, typer.Option(help="HOST:PORT of process 0, of several.")
-    ] = None,
+    coordinator: Annotated[str | None, typer.Option(help="HOST:PORT of process 0.")] = None,
     num_processes: Annotated[int | None, typer.Option(min=1)] = None,
     process_id: Annotated[int | None, typer.Option(min=0)] = None,
-    cluster: Annotated[
-        bool, typer.Option("--cluster", help="Processes as SLURM, MPI or Kubernetes has them.")
-    ] = False,
+    cluster: Cluster = False,
     assignments: Annotated[
         list[str] | None,
         typer.Option("--set", help="FIELD=VALUE: latent_dim=32, optimizer.momentum=0.9, ..."),
     ] = None,
 ) -> None:
     """Train a model; what is not given follows the model's published recipe."""
-    from msae_jax import config, distributed, recipes, run_directory
+    from msae_jax import config
+    from msae_jax.runs import checkpoint
 
-    given = {
-        "data": data,
-        "seed": seed,
-        "epochs": epochs,
-        "batch_size": batch_size,
-        "optimizer.learning_rate": learning_rate,
-        "optimizer.name": optimizer,
-        "optimizer.schedule": schedule,
-        "optimizer.clip_norm": clip_norm,
-        "objective.likelihood": likelihood,
-        "objective.reduction": reduction,
-        "objective.beta": beta,
-        "early_stopping.patience": patience,
-        "early_stopping.metric": stop_metric,
-        "model.init_scheme": init,
-        "pipeline": pipeline,
-        "checkpoint_every": checkpoint_every,
-    }
-    changes = {name: value for name, value in given.items() if value is not None}
     changes |= dict(config.parse_assignment(text) for text in assignments or [])
+    if vary and sweep:
+        raise InputError("--vary and --sweep do not go together.")
+    if resume and out is None:
+        raise InputError("--resume needs --out: the run directory to go on with.")
     many = bool(seeds or vary or sweep or data_devices > 1 or coordinator or cluster)
-    if out is not None and resume and not many:
-        many = run_directory.read_members(out) is not None
+    many = many or (out is not None and resume and len(checkpoint.read_members(out)) > 1)
     if not many and (seeds_at_once or host_devices):
         raise InputError("--seeds-at-once and --host-devices need --seeds.")
+    _join(many, host_devices, coordinator, num_processes, process_id, cluster)
+    saved = out if out is not None and resume and checkpoint.holds_run(out) else None
+    if resume and model is None and saved is None and not sweep:
+        raise InputError(f"{out} holds no run to resume: give its directory, or say --model.")
+    settings = _settings(model, changes, saved)
+    name = f"{settings.model.name}-{Path(settings.data.partition('?')[0]).stem}"
+    name = name.replace(":", ".")  # package.module:Class, tfds:NAME: not every system takes a colon
+    devices = {"seeds_at_once": seeds_at_once, "data_devices": data_devices}
+    if sweep:
+        target = out or Path("runs", f"{name}-sweep")
+        _sweep(settings, sweep, seeds or 1, target, resume, data_dir, devices)
+    elif many:
+        members = _members(settings, seeds, vary, saved)
+        _many(settings, members, out or Path("runs", f"{name}-seeds"), resume, data_dir, devices)
+    else:
+        _one(settings, out or Path("runs", f"{name}-{settings.seed}"), resume, data_dir)
+
+
+def _join(
+    many: bool,
+    host_devices: int | None,
+    coordinator: str | None,
+    num_processes: int | None,
+    process_id: int | None,
+    cluster: bool,
+) -> None:
+    """Sets up the devices of this process, and joins it to the others where there are any."""
+    from msae_jax.system import distributed
+
     if many:
         distributed.use_host_devices(host_devices)
     if coordinator is not None or cluster or num_processes or process_id is not None:
         if coordinator is None and not cluster:
             raise InputError("--num-processes and --process-id need --coordinator HOST:PORT.")
         distributed.initialize(coordinator, num_processes, process_id)
-    if resume and out is None:
-        raise InputError("--resume needs --out: the run directory to go on with.")
-    saved = out is not None and resume and (out / "config.json").exists()
-    if resume and out is not None and model is None and not saved and not sweep:
-        raise InputError(f"{out} holds no run to resume: give its directory, or say --model.")
-    if saved and out is not None:
-        base = run_directory.read_config(out)
-        changes |= {} if model is None else {"model.name": model}
-    else:
+
+
+def _settings(model: str | None, changes: dict[str, Any], saved: Path | None) -> TrainConfig:
+    """Returns the configuration of the run in `saved`, or of the model's recipe, with changes."""
+    from msae_jax import config, recipes
+    from msae_jax.runs import checkpoint, directory
+
+    if saved is None:
         base = recipes.recipe(model or "msae")
-    settings = config.override(base, changes)
-    name = f"{settings.model.name}-{Path(settings.data).stem}"
-    name = name.replace(":", ".")  # package.module:Class, tfds:NAME: not every system takes a colon
-    how = {"seeds_at_once": seeds_at_once, "data_devices": data_devices}
-    if sweep:
-        if vary:
-            raise InputError("--vary and --sweep do not go together.")
-        _sweep(
-            settings, sweep, seeds or 1, out or Path("runs", f"{name}-sweep"), resume, data_dir, how
-        )
-    elif many:
-        members = _members(settings, seeds, vary, out if saved else None)
-        _many(settings, members, out or Path("runs", f"{name}-seeds"), resume, data_dir, how)
     else:
-        _one(settings, out or Path("runs", f"{name}-{settings.seed}"), resume, data_dir)
+        base = checkpoint.read_config(saved)
+        changes = changes | ({} if model is None else {"model.name": model})
+    settings = config.override(base, changes)
+    directory.check_named(settings)
+    return settings
 
 
 def _one(settings: TrainConfig, out: Path, resume: bool, data_dir: Path | None) -> None:
-    from msae_jax import progress, run
+    from msae_jax.fitting import loop
+    from msae_jax.system import progress
 
     label = f"{settings.model.name} seed {settings.seed}"
     with progress.progress_bar(settings.epochs, label) as bar:
-        done = run.fit(settings, out=out, resume=resume, data_dir=data_dir, on_epoch=bar)
+        done = loop.fit_one(settings, out=out, resume=resume, data_dir=data_dir, on_epoch=bar)
     _warn(done.messages)
     last = done.history[-1]
     print(
@@ -149,11 +146,11 @@ def _members(
 ) -> list[Member]:
     from dataclasses import replace
 
-    from msae_jax import run_directory
-    from msae_jax.ensemble import as_members
+    from msae_jax.fitting.loop import as_members
+    from msae_jax.runs import checkpoint
 
     if saved is not None and seeds is None and vary is None:
-        return run_directory.read_members(saved) or []
+        return checkpoint.read_members(saved)
     listed = as_members(settings, seeds or 1)
     if vary is None:
         return listed
@@ -169,8 +166,9 @@ def _many(
     data_dir: Path | None,
     how: dict[str, Any],
 ) -> None:
-    from msae_jax import distributed, progress, report, tables
-    from msae_jax.ensemble import fit_many
+    from msae_jax.fitting.loop import fit_many
+    from msae_jax.results import report
+    from msae_jax.system import distributed, progress, tables
 
     label = f"{settings.model.name}, {len(members)} seeds"
     with progress.progress_bar(settings.epochs, label) as bar:
@@ -195,7 +193,9 @@ def _sweep(
 ) -> None:
     import contextlib
 
-    from msae_jax import distributed, progress, report, sweep
+    from msae_jax.fitting import sweep
+    from msae_jax.results import report
+    from msae_jax.system import distributed, progress
 
     axes = sweep.parse_axes(texts)
     with contextlib.ExitStack() as stack:

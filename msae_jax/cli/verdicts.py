@@ -6,16 +6,16 @@ import json
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from msae_jax.cli.app import AsJson, Data, DataDir, app
+from msae_jax.cli.app import AsJson, Data, DataDir, Likelihood, app
 from msae_jax.errors import InputError
 
 if TYPE_CHECKING:
-    from msae_jax.compare import Side
     from msae_jax.config import TrainConfig
+    from msae_jax.results.compare import Side
 
 
 @app.command()
@@ -35,30 +35,30 @@ def compare(
     ] = None,
     data: Data = None,
     data_dir: DataDir = None,
+    likelihood: Likelihood = None,
+    model: Annotated[
+        list[str] | None, typer.Option(help="Your own package.module:Class that a run names.")
+    ] = None,
     epochs: Annotated[int | None, typer.Option(help="Of what is trained now.")] = None,
     runs: Annotated[Path, typer.Option(help="For what is trained now.")] = Path("runs/compare"),
     as_json: AsJson = False,
 ) -> None:
     """Say whether A beats B over seeds: intervals, tests, and whether the comparison is fair."""
-    from msae_jax import compare as c
-    from msae_jax import config, distributed, matching, recipes, run_directory
     from msae_jax import data as d
+    from msae_jax.results import compare as c
+    from msae_jax.results import controls
+    from msae_jax.runs import directory
+    from msae_jax.system import distributed
 
     distributed.use_host_devices()
-    given = {"data": data, "epochs": epochs}
+    given = {"data": data, "epochs": epochs, "objective.likelihood": likelihood}
+    named = [data, likelihood, *(model or ())]
     changes = {name: value for name, value in given.items() if value is not None}
 
-    def settings_of(name: str) -> TrainConfig:
-        if Path(name).is_dir():
-            return run_directory.read_config(Path(name))
-        if Path(name).name != name:
-            raise InputError(
-                f"{name}: no such directory; expected that of a run of many seeds, or a model."
-            )
-        return config.override(recipes.recipe(name), changes)
-
-    wanted = [settings_of(name) for name in (a, b)]
-    known = [c.side_of(name, metric) if Path(name).is_dir() else None for name in (a, b)]
+    wanted = [_settings(name, changes, named) for name in (a, b)]
+    known = [
+        c.side_of(name, metric, named=named) if Path(name).is_dir() else None for name in (a, b)
+    ]
     others = next((sorted(side.values) for side in known if side is not None), None)
 
     def trained(settings: TrainConfig, name: str) -> Side:
@@ -70,13 +70,28 @@ def compare(
     if match is None:
         second = known[1] or trained(wanted[1], b)
     else:
+        directory.check_named(first.settings)
         shape = d.load(first.settings.data, data_dir=data_dir).sample_shape
         other = wanted[1].model
-        control = matching.match(other, first.settings.model, match, shape)
+        control = controls.match(other, first.settings.model, match, shape)
         label = f"{other.name}-matched-{match}"
         second = trained(replace(first.settings, model=control), label)
     verdict = c.compare(first, second, metric, published_percent=claim)
     print(json.dumps(verdict.to_dict(), indent=2) if as_json else verdict)
+
+
+def _settings(name: str, changes: dict[str, Any], named: list[str | None]) -> TrainConfig:
+    """Returns the configuration of a run directory, or of a model's recipe with changes."""
+    from msae_jax import config, recipes
+    from msae_jax.runs import checkpoint
+
+    if Path(name).is_dir():
+        return checkpoint.read_config(Path(name), named)
+    if Path(name).name != name:
+        raise InputError(
+            f"{name}: no such directory; expected that of a run of many seeds, or a model."
+        )
+    return config.override(recipes.recipe(name), changes)
 
 
 def _trained(
@@ -87,13 +102,13 @@ def _trained(
     metric: str,
     data_dir: Path | None,
 ) -> Side:
-    """Trains in a directory of the configuration's own, where it goes on and is found again."""
+    """Trains in a directory named after the configuration, so that the next call finds the run."""
     import hashlib
 
-    from msae_jax import compare as c
     from msae_jax import config
-    from msae_jax.ensemble import as_members, fit_many
-    from msae_jax.progress import progress_bar
+    from msae_jax.fitting.loop import as_members, fit_many
+    from msae_jax.results import compare as c
+    from msae_jax.system.progress import progress_bar
 
     settings = replace(settings, checkpoint_every=settings.epochs)
     content = json.dumps(config.to_dict(settings), sort_keys=True)
@@ -102,7 +117,7 @@ def _trained(
         done = fit_many(
             settings,
             as_members(settings, seeds),
-            out=runs / f"{name}-{Path(settings.data).stem}-{digest}",
+            out=runs / f"{name}-{Path(settings.data.partition('?')[0]).stem}-{digest}",
             resume=True,
             data_dir=data_dir,
             on_epoch=bar,

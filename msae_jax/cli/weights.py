@@ -3,59 +3,79 @@
 from __future__ import annotations
 
 import json
+import math
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from msae_jax.cli import series_outputs
 from msae_jax.cli.app import (
     AsJson,
     Best,
     Data,
     DataDir,
     Input,
+    Likelihood,
     MemberIndex,
     ModelName,
+    Options,
     OutFile,
     Overwrite,
     Seed,
     SplitName,
     Weights,
     app,
+    model_given,
+    note_assumptions,
 )
+from msae_jax.cli.reading import reads
 
 if TYPE_CHECKING:
+    import numpy as np
+
+    from msae_jax.config import TrainConfig
     from msae_jax.weights import Many
 
 
 @app.command()
+@reads("data")
 def evaluate(
     weights: Weights,
     data: Data = None,
     data_dir: DataDir = None,
     split: SplitName = "test",
     model: ModelName = None,
+    options: Options = None,
+    likelihood: Likelihood = None,
     best: Best = False,
     seed: Seed = None,
     member: MemberIndex = None,
     as_json: AsJson = False,
 ) -> None:
     """Evaluate weights on a data set: MSE per value, nats per sample."""
-    from msae_jax import inference
     from msae_jax import weights as w
+    from msae_jax.train import evaluation
 
-    if seed is None and member is None and model is None and weights.is_dir():
-        many = w.load_many(weights, best=best)
+    if seed is None and member is None and weights.is_dir():
+        many = w.load_many(weights, best=best, model=model)
         if many is not None and len(many.seeds) > 1:
-            _evaluate_all(many, data, data_dir, split, as_json)
+            many = many._replace(config=_changed(many.config, data, likelihood))
+            _evaluate_all(many, data is None, data_dir, split, as_json)
             return
-    loaded = w.load_weights(weights, best=best, model=model, seed=seed, member=member)
-    name = data or loaded.config.data
-    samples = w.split(name, split, data_dir)
+    given = model_given(model, options)
+    loaded = w.load_weights(weights, best=best, model=given, seed=seed, member=member)
+    settings = _changed(loaded.config, data, likelihood)
+    name = settings.data
+    samples, odd = w.split(name, split, data_dir, trained_on=loaded.facts, own=data is None)
+    w.check_channel_order(weights, loaded.model, samples)
+    note_assumptions(weights, loaded, given)
     found: dict[str, Any] = dict(
-        inference.evaluate(loaded.model, loaded.variables, samples, loaded.config.objective)
+        evaluation.evaluate(loaded.model, loaded.variables, samples, settings.objective)
     )
-    found |= {"model": loaded.config.model.name, "data": name, "split": split}
+    _warn(odd)
+    found |= {"model": settings.model.name, "data": name, "split": split}
     if as_json:
-        print(json.dumps(found))
+        print(json.dumps(_finite(found)))
         return
     print(
         f"{found['model']} on {name} {split}, {found['n']} samples: MSE {found['mse']:.6g} per "
@@ -64,20 +84,29 @@ def evaluate(
     )
 
 
-def _evaluate_all(
-    many: Many, data: str | None, data_dir: Path | None, split: str, as_json: bool
-) -> None:
+def _changed(settings: TrainConfig, data: str | None, likelihood: str | None) -> TrainConfig:
+    from msae_jax import config
+    from msae_jax.runs import directory
+
+    given = {"data": data, "objective.likelihood": likelihood}
+    changed = config.override(settings, {k: v for k, v in given.items() if v is not None})
+    directory.check_named(changed)
+    return changed
+
+
+def _evaluate_all(many: Many, own: bool, data_dir: Path | None, split: str, as_json: bool) -> None:
     """Evaluates every seed of a run of many; prints means and intervals."""
-    from msae_jax import inference
     from msae_jax import weights as w
     from msae_jax.analysis import statistics
+    from msae_jax.train import evaluation
 
-    name = data or many.config.data
-    samples = w.split(name, split, data_dir)
+    name = many.config.data
+    samples, odd = w.split(name, split, data_dir, trained_on=many.facts, own=own)
     each = [
-        inference.evaluate(many.model, variables, samples, many.config.objective)
+        evaluation.evaluate(many.model, variables, samples, many.config.objective)
         for variables in many.variables
     ]
+    _warn(odd)
     values = {key: [one[key] for one in each] for key in each[0] if key != "n"}
     means = {key: statistics.mean_interval(listed) for key, listed in values.items()}
     found: dict[str, Any] = {key: mean.mean for key, mean in means.items()} | {"n": each[0]["n"]}
@@ -85,7 +114,7 @@ def _evaluate_all(
     if as_json:
         intervals = {key: [mean.low, mean.high] for key, mean in means.items()}
         more = {"ci95": intervals, "values": values, "diverged": many.diverged}
-        print(json.dumps(found | more))
+        print(json.dumps(_finite(found | more)))
         return
     mse, nats = means["mse"], means["nats"]
     print(
@@ -98,40 +127,94 @@ def _evaluate_all(
 
 
 @app.command()
+@reads("samples")
 def embed(
     weights: Weights,
     samples: Input,
     out: OutFile,
     model: ModelName = None,
+    options: Options = None,
     best: Best = False,
     seed: Seed = None,
     member: MemberIndex = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Write the latents [N, latent_dim] of your samples; of a VAE, the posterior means."""
-    from msae_jax import inference
-    from msae_jax import weights as w
+    """Write the latents [N, latent_dim] of your samples; of a VAE, the posterior means.
 
-    loaded = w.load_weights(weights, best=best, model=model, seed=seed, member=member)
+    For a run of a series the samples are the series: its windows are embedded.
+    """
+    from msae_jax import weights as w
+    from msae_jax.data.facts import against
+    from msae_jax.train import evaluation
+
+    given = model_given(model, options)
+    loaded = w.load_weights(weights, best=best, model=given, seed=seed, member=member)
+    if loaded.facts is not None and loaded.facts.series is not None:
+        series_outputs.embed(loaded, samples, out, overwrite)
+        return
     x = w.samples(samples, out, overwrite)
-    w.save_array(out, inference.embed(loaded.model, loaded.variables, x))
+    w.check_channel_order(weights, loaded.model, x)
+    note_assumptions(weights, loaded, given)
+    _save(out, evaluation.embed(loaded.model, loaded.variables, x))
+    if loaded.facts is not None:
+        _warn(against(loaded.facts, x))
 
 
 @app.command()
+@reads("samples")
 def reconstruct(
     weights: Weights,
     samples: Input,
     out: OutFile,
     model: ModelName = None,
+    options: Options = None,
     best: Best = False,
     seed: Seed = None,
     member: MemberIndex = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Write the reconstructions [N, ...] of your samples; uint8 ones are scaled to [0, 1]."""
-    from msae_jax import inference
+    """Write the reconstructions [N, ...] of your samples; uint8 ones are scaled to [0, 1].
+
+    For a run of a series the sample is the series: --out is it again, a .csv or an .npy.
+    """
+    from msae_jax import weights as w
+    from msae_jax.data.facts import against
+    from msae_jax.train import evaluation
+
+    given = model_given(model, options)
+    loaded = w.load_weights(weights, best=best, model=given, seed=seed, member=member)
+    if loaded.facts is not None and loaded.facts.series is not None:
+        series_outputs.reconstruct(loaded, samples, out, overwrite)
+        return
+    x = w.samples(samples, out, overwrite)
+    w.check_channel_order(weights, loaded.model, x)
+    note_assumptions(weights, loaded, given)
+    _save(out, evaluation.reconstruct(loaded.model, loaded.variables, x))
+    if loaded.facts is not None:
+        _warn(against(loaded.facts, x))
+
+
+def _save(out: Path, array: np.ndarray) -> None:
+    """Writes an array, and says how many of its rows are not finite."""
+    import numpy as np
+
     from msae_jax import weights as w
 
-    loaded = w.load_weights(weights, best=best, model=model, seed=seed, member=member)
-    x = w.samples(samples, out, overwrite)
-    w.save_array(out, inference.reconstruct(loaded.model, loaded.variables, x))
+    w.save_array(out, array)
+    bad = int((~np.isfinite(array)).reshape(len(array), -1).any(axis=1).sum())
+    if bad:
+        print(f"msae: warning: {bad} of {len(array)} rows are not finite", file=sys.stderr)
+
+
+def _warn(sentences: list[str]) -> None:
+    for sentence in sentences:
+        print(f"msae: warning: {sentence}.", file=sys.stderr)
+
+
+def _finite(value: Any) -> Any:
+    """Returns JSON values with null for what is not finite, for which JSON has no number."""
+    if isinstance(value, dict):
+        return {key: _finite(part) for key, part in value.items()}
+    if isinstance(value, list):
+        return [_finite(part) for part in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -2,26 +2,73 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from msae_jax.data import arrays
-from msae_jax.data.dataset import Dataset, Split, aligned
+from msae_jax.data import arrays, series
+from msae_jax.data.dataset import Dataset, Split, aligned, take
+from msae_jax.data.options import parse
 from msae_jax.errors import InputError, unknown_name
+from msae_jax.system import names as naming
 
-_NAMES = {
-    "sines": "4,800 synthetic signals of length 128, the published study's own (no download)",
-    "digits": "1,797 handwritten digits of scikit-learn, enlarged to 28x28x1 (no download)",
-    "mnist": "70,000 handwritten digits, 28x28x1 (downloaded, or from --data-dir)",
-    "fashion_mnist": "70,000 pictures of clothes, 28x28x1 (downloaded, or from --data-dir)",
+Loader = Dataset | Callable[..., Dataset]
+"""A data set, or a function that returns one; it may take `data_dir` and `streaming` of `load`."""
+
+FILES = (*arrays.SUFFIXES, *series.SUFFIXES)
+"""How the names of files of samples or series end."""
+
+
+class _Entry(NamedTuple):
+    loader: Loader | str  # a built-in is a `package.module:name`, imported when it is used
+    description: str
+
+
+_KNOWN: dict[str, _Entry] = {
+    "sines": _Entry(
+        "msae_jax.data.sines:load",
+        "4,800 synthetic signals of length 128, the published study's own (no download)",
+    ),
+    "digits": _Entry(
+        "msae_jax.data.digits:load",
+        "1,797 handwritten digits of scikit-learn, enlarged to 28x28x1 (no download)",
+    ),
+    "mnist": _Entry(
+        "msae_jax.data.idx:mnist",
+        "70,000 handwritten digits, 28x28x1 (downloaded, or from --data-dir)",
+    ),
+    "fashion_mnist": _Entry(
+        "msae_jax.data.idx:fashion_mnist",
+        "70,000 pictures of clothes, 28x28x1 (downloaded, or from --data-dir)",
+    ),
 }
 
 
 def names() -> dict[str, str]:
-    """Returns the built-in data sets: name -> one line of description."""
-    return dict(_NAMES)
+    """Returns the registered data sets: name -> one line of description."""
+    return {name: entry.description for name, entry in _KNOWN.items()}
+
+
+def register(name: str, loader: Loader, description: str = "") -> None:
+    """Names a data set of your own.
+
+    Args:
+      loader: a `Dataset`, or a function that returns one; see `Loader`.
+
+    Raises:
+      InputError: the name is taken.
+    """
+    naming.add("data set", name, _Entry(loader, description), _KNOWN)
+
+
+def names_code(name: str) -> bool:
+    """Whether a data set is a `package.module:name`, and no file and not one of TFDS."""
+    is_file = Path(name).suffix.lower() in FILES
+    return naming.is_own(name) and not is_file and not name.startswith("tfds:")
 
 
 def load(
@@ -30,11 +77,15 @@ def load(
     """Opens a data set.
 
     Args:
-      name: one of `names()`; `tfds:NAME` for an image data set of TensorFlow Datasets; or the path
-        of an `.npy`, `.npz` or `.csv` file, one sample a row (see `arrays.load`).
+      name: one of `names()`; `package.module:name`, a `Loader` of your own; `tfds:NAME` for an
+        image data set of TensorFlow Datasets; or the path of an `.npy`, `.npz` or `.csv` file, one
+        sample a row (see `arrays.load`) or a series (see `series.load`), after which
+        `options.Options` may follow: `x.csv?label=y&header=no`, `ecg.csv?window=128`.
       data_dir: the folder that holds the IDX files of `mnist` and `fashion_mnist`, by default the
-        environment variable MSAE_DATA_DIR; the others ignore it. Not read once they are prepared.
-      streaming: leave the samples of TFDS data sets on disk and read them as they are asked for.
+        environment variable MSAE_DATA_DIR. It is not read once they are prepared. A function of
+        your own gets it if it has this parameter; all other data sets ignore it.
+      streaming: read samples from disk when they are needed; for MNIST, Fashion-MNIST, `tfds:NAME`
+        and your own `Source`. Other data sets are in memory anyway.
 
     Returns: a Dataset of samples [N, ...], uint8 0..255 or float32. Arrays are aligned so that JAX
     on a CPU trains from them without a copy: do not write to them meanwhile. Prepared data are kept
@@ -42,34 +93,39 @@ def load(
 
     Raises: InputError for an unknown name, missing, damaged or unsuitable files.
     """
-    opened = _open(str(name), data_dir, streaming)
+    opened = _open(name if isinstance(name, str) else str(name), data_dir, streaming)
 
-    def resident(split: Split) -> Split:
-        return split._replace(x=aligned(split.x)) if isinstance(split.x, np.ndarray) else split
+    def placed(split: Split) -> Split:
+        if isinstance(split.x, np.ndarray):
+            return split._replace(x=aligned(split.x))
+        if isinstance(split.x, series.Windows):
+            return split
+        return split if streaming else split._replace(x=take(split.x, np.arange(len(split.x))))
 
-    return replace(opened, train=resident(opened.train), test=resident(opened.test))
+    return replace(opened, train=placed(opened.train), test=placed(opened.test))
 
 
 def _open(name: str, data_dir: str | Path | None, streaming: bool) -> Dataset:
-    if Path(name).suffix.lower() in arrays.SUFFIXES:
-        return arrays.load(name)
+    path, options = parse(name)
+    if path.suffix.lower() in FILES:
+        return series.load(name) if series.wanted(path, options) else arrays.load(name)
     if name.startswith("tfds:"):
         from msae_jax.data import tfds_images
 
         return tfds_images.load(name, streaming=streaming)
-    if name in ("mnist", "fashion_mnist"):
-        from msae_jax.data import idx
-
-        return idx.load(name, data_dir=data_dir, streaming=streaming)
-    if name == "sines":
-        from msae_jax.data import sines
-
-        return sines.load()
-    if name == "digits":
-        from msae_jax.data import digits
-
-        return digits.load()
-    raise InputError(
-        f"{unknown_name('data set', name, _NAMES)} Or tfds:NAME, or a file ending in "
-        f"{', '.join(arrays.SUFFIXES)}."
-    )
+    if not names_code(name) and name not in _KNOWN:
+        raise InputError(
+            f"{unknown_name('data set', name, _KNOWN)} Or package.module:name, tfds:NAME, or a "
+            f"file ending in {', '.join(FILES)}."
+        )
+    found = naming.find("data set", name, _KNOWN)
+    loader: Any = found.loader if isinstance(found, _Entry) else found
+    if isinstance(loader, str):
+        loader = naming.find("data set", loader, {})
+    if callable(loader):
+        given = {"data_dir": data_dir, "streaming": streaming}
+        taken = inspect.signature(loader).parameters
+        loader = loader(**{key: value for key, value in given.items() if key in taken})
+    if not isinstance(loader, Dataset):
+        raise naming.wrong_kind("data set", name, loader, "msae_jax.Dataset, or a function of one")
+    return loader

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -52,12 +52,16 @@ class Split(NamedTuple):
 class Dataset:
     """A training and a test split, alike in sample shape and dtype.
 
+    Attributes:
+      series: of windows of series, what a run must know of them (`series.dataset.Facts`).
+
     Raises: InputError if a split is empty, the two differ, or labels do not match their samples.
     """
 
     name: str
     train: Split
     test: Split
+    series: Any = None
 
     def __post_init__(self) -> None:
         for part, (x, y) in {"train": self.train, "test": self.test}.items():

@@ -7,6 +7,7 @@ unpacked local files: nothing is downloaded from those addresses.
 
 from __future__ import annotations
 
+import functools
 import gzip
 import os
 import threading
@@ -21,7 +22,8 @@ from tensorflow_datasets.core.download.checksums import compute_url_info
 from tensorflow_datasets.core.download.download_manager import NonMatchingChecksumError
 
 from msae_jax.data.dataset import Dataset
-from msae_jax.data.prepare import data_root, is_prepared, prepared
+from msae_jax.data.options import expanded
+from msae_jax.data.prepare import data_root, is_prepared, opened, prepared
 from msae_jax.data.records import Records
 from msae_jax.errors import InputError
 
@@ -95,7 +97,7 @@ def load(name: str, *, data_dir: str | Path | None = None, streaming: bool = Fal
         builder.folder = folder  # as found below, once files are needed
         return builder
 
-    builder = make()
+    builder = opened(make, name)
     if not is_prepared(builder):
         folder = find(name, data_dir)
         config = tfds.download.DownloadConfig(
@@ -110,6 +112,10 @@ def load(name: str, *, data_dir: str | Path | None = None, streaming: bool = Fal
     return Dataset(name, train, test)
 
 
+mnist = functools.partial(load, "mnist")
+fashion_mnist = functools.partial(load, "fashion_mnist")
+
+
 def find(name: str, data_dir: str | Path | None) -> Path | None:
     """Returns the folder that holds the four files of `name`; None means: download them.
 
@@ -120,7 +126,7 @@ def find(name: str, data_dir: str | Path | None) -> Path | None:
     """
     builder = BUILDERS[name]
     root = data_dir or os.environ.get("MSAE_DATA_DIR")
-    looked = [Path(root).expanduser() / layout for layout in builder.layouts] if root else []
+    looked = [expanded(root) / layout for layout in builder.layouts] if root else []
     for folder in looked:
         if all((folder / file).is_file() or (folder / f"{file}.gz").is_file() for file in FILES):
             return folder

@@ -21,10 +21,31 @@ from msae_jax.errors import InputError
 
 Make = Callable[[], tfds.core.DatasetBuilder]
 
+_TFDS = "tensorflow_datasets."
+
 
 def data_root() -> str | None:
     """Returns TFDS_DATA_DIR as it is now; None leaves the choice to TFDS."""
     return os.environ.get("TFDS_DATA_DIR") or None
+
+
+def opened(make: Make, title: str) -> tfds.core.DatasetBuilder:
+    """Returns `make()`, which reads what is known of prepared data where there are such.
+
+    Raises: InputError if that is damaged.
+    """
+    try:
+        with quiet():
+            return make()
+    except InputError:
+        raise
+    except Exception as error:  # whatever damage leads TFDS, protobuf and JSON to
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        where = data_root() or "~/tensorflow_datasets"
+        raise InputError(
+            f"{title}: the prepared files in {where} are damaged; delete that data set's folder, "
+            f"and it is prepared again ({reason})"
+        ) from error
 
 
 def prepared(
@@ -68,6 +89,30 @@ def is_prepared(builder: tfds.core.DatasetBuilder) -> bool:
     """Returns whether the builder's data can be read; TFDS warns of each folder that is not so."""
     with quiet():
         return builder.is_prepared()
+
+
+@contextlib.contextmanager
+def no_foreign_features() -> Iterator[None]:
+    """Keeps TFDS from importing the classes that a prepared folder's `features.json` names.
+
+    Its own, and those that this process has defined already, need no import.
+    """
+    connector = tfds.features.FeatureConnector
+    original = vars(connector)["cls_from_name"]
+
+    def checked(name: str) -> type:
+        if name not in connector._registered_features and not name.startswith(_TFDS):
+            raise InputError(
+                f"features.json names the class {name!r}, which is not part of TFDS, so its code "
+                "is not run: delete the folder of that file, or import the class before loading"
+            )
+        return original.__func__(connector, name)
+
+    setattr(connector, "cls_from_name", staticmethod(checked))  # noqa: B010
+    try:
+        yield
+    finally:
+        setattr(connector, "cls_from_name", original)  # noqa: B010
 
 
 def _remove_debris(builder: tfds.core.DatasetBuilder) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import tensorflow_datasets as tfds
+from array_record.python import array_record_module
 from tensorflow_datasets.proto import tf_example_pb2
 
 from msae_jax.data.dataset import Split, empty_aligned
@@ -31,7 +32,10 @@ class Records:
         with _readable(self._where):
             raw = tfds.decode.DeserializeMethod.RAW_BYTES
             self._records = builder.as_data_source(split, deserialize_method=raw)
-            expected = builder.info.splits[split].num_examples
+            known = builder.info.splits[split]
+            expected, held = known.num_examples, list(map(_length, known.filepaths))
+            if held != known.shard_lengths:  # else what is beyond would not be missed
+                raise OSError(f"{held} records in the files, expected {known.shard_lengths}")
             if len(self._records) != expected:
                 raise OSError(f"{len(self._records)} records, expected {expected}")
             with quiet():  # the first decoding may recommend a faster decoder
@@ -39,7 +43,7 @@ class Records:
             stored = self._example(self._records[0])["image"].bytes_list.value if expected else ()
         self.shape = (expected, *first.shape)
         self.dtype = np.dtype(np.uint8 if first.dtype == np.uint8 else np.float32)
-        # of an image that is stored as it is, not encoded; None where they are encoded
+        # the size in bytes of an image that is stored raw; None if images have to be decoded
         plain = first.dtype == self.dtype and [first.tobytes()] == [*stored]
         self._bytes = first.nbytes if plain else None
 
@@ -118,6 +122,14 @@ class Records:
     @staticmethod
     def _example(record: bytes) -> dict:
         return tf_example_pb2.Example.FromString(record).features.feature
+
+
+def _length(path: Any) -> int:
+    reader = array_record_module.ArrayRecordReader(str(path))
+    try:
+        return int(reader.num_records())
+    finally:
+        reader.close()
 
 
 @contextlib.contextmanager

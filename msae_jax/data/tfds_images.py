@@ -6,9 +6,17 @@ import difflib
 import importlib.util
 
 import tensorflow_datasets as tfds
+from tensorflow_datasets.core import naming
 
 from msae_jax.data.dataset import Dataset
-from msae_jax.data.prepare import Make, data_root, is_prepared, prepared, quiet
+from msae_jax.data.prepare import (
+    Make,
+    data_root,
+    is_prepared,
+    no_foreign_features,
+    prepared,
+    quiet,
+)
 from msae_jax.data.records import Records
 from msae_jax.errors import InputError
 
@@ -27,10 +35,12 @@ def load(name: str, *, streaming: bool = False) -> Dataset:
     title = name.removeprefix("tfds:")
 
     def make() -> tfds.core.DatasetBuilder:
-        return tfds.builder(title, data_dir=data_root())
+        with no_foreign_features():
+            return tfds.builder(title, data_dir=data_root())
 
     with quiet():
         try:
+            _check_namespace(title)
             builder = make()
         except tfds.core.DatasetNotFoundError as error:
             raise InputError(_unknown(title)) from error
@@ -55,6 +65,12 @@ def load(name: str, *, streaming: bool = False) -> Dataset:
         train=Records(builder, "train").split(streaming=streaming),
         test=Records(builder, test).split(streaming=streaming),
     )
+
+
+def _check_namespace(title: str) -> None:
+    """Refuses `NAMESPACE:NAME`, for which TFDS fetches code and runs it."""
+    if naming.parse_builder_name_kwargs(title)[0].namespace:
+        raise InputError(f"{title!r} is of a community namespace; expected tfds:NAME of TFDS's own")
 
 
 def _check_image(name: str, builder: tfds.core.DatasetBuilder) -> None:

@@ -1,4 +1,4 @@
-"""Images in rows."""
+"""Images in rows, and in squares."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from msae_jax.figures.style import STYLE, label
 
@@ -43,3 +44,27 @@ def image_rows(
                 label(name).replace(", ", ",\n"), rotation=0, ha="right", va="center"
             )
     return figure
+
+
+def image_squares(panels: Mapping[str, np.ndarray], *, columns: int = 3) -> Figure:
+    """Draws images `[n, H, W]` or `[n, H, W, 1]` in [0, 1] in grids, one a name, side by side."""
+    with matplotlib.rc_context({**STYLE, "axes.grid": False}):
+        spaced = ConstrainedLayoutEngine(w_pad=0.12)  # inches: panels further apart than images
+        figure = Figure(figsize=(3.2 * len(panels), 3.5), layout=spaced)
+        for axes, (name, images) in zip(
+            figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True
+        ):
+            axes.imshow(_tiled(images, columns), cmap="gray", vmin=0, vmax=1, interpolation="none")
+            axes.set_title(label(name), fontsize=10)
+            axes.set_axis_off()
+    return figure
+
+
+def _tiled(images: np.ndarray, columns: int, gap: int = 1) -> np.ndarray:
+    """Returns one image of all, row by row, with white between them and for those missing."""
+    images = np.asarray(images, np.float64).reshape(len(images), *np.shape(images)[1:3])
+    padding = ((0, -len(images) % columns), (0, gap), (0, gap))
+    padded = np.pad(images, padding, constant_values=1.0)
+    _, height, width = padded.shape
+    tiled = padded.reshape(-1, columns, height, width).swapaxes(1, 2)
+    return tiled.reshape(-1, columns * width)[:-gap, :-gap]

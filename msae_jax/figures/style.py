@@ -8,36 +8,25 @@ from typing import Any
 import matplotlib
 from matplotlib.figure import Figure
 
+from msae_jax import models
+
 BLUE, ORANGE, GREEN, PINK = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
 SKY, GOLD, BLACK, GREY = "#56B4E9", "#E69F00", "#000000", "#999999"
 
+PALETTE = {"blue": BLUE, "orange": ORANGE, "green": GREEN, "pink": PINK, "sky": SKY, "gold": GOLD}
+"""The names that a model's record may have as its colour, beside Matplotlib's own."""
+
 COLOURS = {
     "original": BLACK,
-    "msae": BLUE,
-    "baseline": ORANGE,
-    "msae-mlp": BLUE,
-    "baseline-mlp": ORANGE,
     "matched parameters": GREEN,
     "matched latent": PINK,
-    "superres": GREEN,
-    "conv": BLUE,
-    "stacked": ORANGE,
-    "vae3": BLUE,
-    "vae5": GREEN,
-    "ae5": ORANGE,
     "ae3": ORANGE,
 }
+"""Of what is drawn beside the registered models."""
+
 LABELS = {
-    "msae": "multi-scale",
-    "msae-mlp": "multi-scale MLP",
-    "baseline-mlp": "baseline MLP",
     "matched parameters": "baseline, matched parameters",
     "matched latent": "baseline, matched latent",
-    "superres": "super-resolution",
-    "conv": "convolutional",
-    "vae3": "3-layer VAE",
-    "vae5": "5-layer VAE",
-    "ae5": "5-layer autoencoder",
     "ae3": "3-layer autoencoder",
 }
 CLASSES = [BLACK, GOLD, SKY, GREEN, "#F0E442", BLUE, ORANGE, PINK, GREY, "#7F3C8D"]
@@ -58,13 +47,17 @@ _MORE = (SKY, GOLD, PINK, GREY, BLACK, "#7F3C8D")
 
 def colour(name: str, position: int = 0) -> str:
     """Returns the colour of a model, also in "label, how"; else one by position in the figure."""
-    own = next((key for key, text in LABELS.items() if name.startswith(f"{text}, ")), name)
+    labels = {key: models.record(key).label for key in models.names()} | LABELS
+    own = next((k for k, text in labels.items() if text and name.startswith(f"{text}, ")), name)
+    if own in models.names() and (chosen := models.record(own).colour) is not None:
+        return PALETTE.get(chosen, chosen)
     return COLOURS.get(own, _MORE[position % len(_MORE)])
 
 
-def label(name: str) -> str:
-    """Returns the name to write of a model."""
-    return LABELS.get(name, name)
+def label(name: str, default: str | None = None) -> str:
+    """Returns the name to write of a model; of what has none, `default`, or else its name."""
+    own = models.record(name).label if name in models.names() else LABELS.get(name)
+    return own or default or name
 
 
 def save(figure: Figure, path: Path) -> None:

@@ -10,8 +10,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from msae_jax.interop.pth import read_pth, write_pth
-from msae_jax.interop.tensor_files import (
+from msae_jax.interop.files.pth import read_pth, write_pth
+from msae_jax.interop.files.tensor_files import (
     read_safetensors,
     read_tensors,
     write_safetensors,
@@ -19,8 +19,8 @@ from msae_jax.interop.tensor_files import (
 )
 
 if TYPE_CHECKING:
-    from msae_jax.interop.convert import load_torch as load_torch
-    from msae_jax.interop.convert import save_torch as save_torch
+    from msae_jax.interop.torch_files import load_torch as load_torch
+    from msae_jax.interop.torch_files import save_torch as save_torch
 
 _LAZY = ("load_torch", "save_torch")  # import JAX
 
@@ -39,4 +39,4 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in _LAZY:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module("msae_jax.interop.convert"), name)
+    return getattr(importlib.import_module("msae_jax.interop.torch_files"), name)

@@ -33,6 +33,24 @@ _BATCH_NORM_PARTS = {
     "running_var": ("batch_stats", "var"),
     "num_batches_tracked": ("batch_stats", "count"),
 }
+_LSTM_PARTS = {
+    f"{torch}_l0{suffix}": ("params", f"{flax}{suffix}")
+    for suffix in ("", "_reverse")
+    for torch, flax in (
+        ("weight_ih", "input_kernel"),
+        ("weight_hh", "hidden_kernel"),
+        ("bias_ih", "input_bias"),
+        ("bias_hh", "hidden_bias"),
+    )
+}
+_ATTENTION_PARTS = {
+    "in_proj_weight": ("params", "in_kernel"),
+    "in_proj_bias": ("params", "in_bias"),
+    "out_proj.weight": ("params", "out_kernel"),
+    "out_proj.bias": ("params", "out_bias"),
+}
+_PARTS_OF = {"batch_norm": _BATCH_NORM_PARTS, "lstm": _LSTM_PARTS, "attention": _ATTENTION_PARTS}
+"""Of kinds of layers whose arrays are not `weight` and `bias` alone."""
 
 
 class Entry(NamedTuple):
@@ -107,8 +125,7 @@ def leaves(tree: Variables) -> Iterator[tuple[Path, Any]]:
 
 def _entries(layer: Layer, shapes: Mapping[Path, tuple[int, ...]]) -> Iterator[Entry]:
     """Yields the entries of one layer, of the variables that its module has."""
-    norm = layer.kind == "batch_norm"
-    for name, (collection, leaf) in (_BATCH_NORM_PARTS if norm else _PARTS).items():
+    for name, (collection, leaf) in _PARTS_OF.get(layer.kind, _PARTS).items():
         path = (collection, *layer.flax.split("/"), leaf)
         if path not in shapes:
             continue
@@ -159,6 +176,8 @@ def to_variables(
 ) -> dict[str, Any]:
     """Returns the Flax variables of a state dict.
 
+    PyTorch before 0.4.1 saved no `num_batches_tracked`: where it is missing it is 0, as there.
+
     Raises:
       InputError: naming every missing, unexpected, doubled and mis-shaped key of `source`.
     """
@@ -169,7 +188,8 @@ def to_variables(
         node = variables
         for part in entry.path[:-1]:
             node = node.setdefault(part, {})
-        node[entry.path[-1]] = entry.to_flax(arrays[entry.key])
+        array = arrays[entry.key] if entry.key in arrays else np.zeros(entry.shape, np.int64)
+        node[entry.path[-1]] = entry.to_flax(array)
     return variables
 
 
@@ -196,7 +216,10 @@ def to_state_dict(entries: list[Entry], variables: Variables, source: str) -> di
 
 
 def mismatches(entries: list[Entry], arrays: Mapping[str, np.ndarray]) -> dict[str, list[str]]:
-    """Returns what is wrong with a state dict, by kind; empty lists where nothing is."""
+    """Returns what is wrong with a state dict, by kind; empty lists where nothing is.
+
+    A count of batches may be missing (`to_variables`).
+    """
     wanted = {entry.key: entry for entry in entries}
     extra = [key for key in arrays if key not in wanted]
     doubled = {key: _bare(key) for key in extra if _bare(key) in wanted and _bare(key) in arrays}
@@ -206,7 +229,7 @@ def mismatches(entries: list[Entry], arrays: Mapping[str, np.ndarray]) -> dict[s
         if key in arrays
     }
     return {
-        "missing": [key for key in wanted if key not in arrays],
+        "missing": [k for k, entry in wanted.items() if k not in arrays and entry.dtype is None],
         "unexpected": [key for key in extra if key not in doubled],
         "doubled": [f"{bare} (also as {key})" for key, bare in doubled.items()],
         "wrong": [f"{key} {problem}" for key, problem in problems.items() if problem],

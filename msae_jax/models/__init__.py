@@ -1,14 +1,14 @@
 """The autoencoders, by name.
 
 A model is a `flax.linen` module with `encode(x)`, `decode(z)` and `__call__(x, *, key, train)`
-that returns an `Output`; it holds no loss and does no I/O. `register` gives a model of your own a
-name; the command line also takes `package.module:Class`.
+that returns an `Output`; it holds no loss and does no I/O. Each family's file lists the records of
+its models. `register` gives a model of your own a name; everything also takes `package.module:name`
+of a class or a record.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import importlib
 import inspect
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -18,80 +18,84 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from msae_jax.config import ModelConfig
+from msae_jax.config import ModelConfig, TrainConfig
 from msae_jax.errors import InputError, unknown_name
-from msae_jax.models import conv, dense, multiscale, vae
-from msae_jax.models.conv import Convolutional, SuperResolution
-from msae_jax.models.dense import DenseAutoencoder
+from msae_jax.models import conv, dense, lgta, multiscale, pca, pyramid, pyramid_vae, vae
 from msae_jax.models.layout import Layout
-from msae_jax.models.multiscale import MultiScaleMlp, MultiScaleSignal
 from msae_jax.models.output import Output
-from msae_jax.models.vae import VariationalAutoencoder
+from msae_jax.models.record import ModelRecord
+from msae_jax.system.names import add, find, wrong_kind
 
-__all__ = ["Output", "build", "names", "parameter_count", "register"]
+__all__ = ["ModelRecord", "Output", "build", "names", "parameter_count", "record", "register"]
 
-Factory = Callable[..., nn.Module]
-
-_MODELS: dict[str, Factory] = {
-    "msae": MultiScaleSignal,
-    "baseline": partial(DenseAutoencoder, features=128, hidden=(128,)),
-    "msae-mlp": MultiScaleMlp,
-    "baseline-mlp": partial(DenseAutoencoder, features=784, hidden=(256,)),
-    "superres": SuperResolution,
-    "conv": Convolutional,
-    "stacked": partial(DenseAutoencoder, hidden=(512, 256, 128), output="sigmoid"),
-    "vae3": partial(VariationalAutoencoder, hidden=(400,)),
-    "vae5": partial(VariationalAutoencoder, hidden=(400, 200, 100)),
-    "ae5": partial(
-        DenseAutoencoder,
-        hidden=(400, 200, 100),
-        latent_dim=20,
-        rectify_latent=True,
-        output="sigmoid",
-    ),
-}
-
-_LAYOUTS: dict[str, Layout] = {
-    "msae": multiscale.MSAE,
-    "baseline": dense.BASELINE,
-    "msae-mlp": multiscale.MSAE_MLP,
-    "baseline-mlp": dense.BASELINE,
-    "superres": conv.SUPERRES,
-    "conv": conv.CONV,
-    "stacked": dense.STACKED,
-    "vae3": vae.VAE3,
-    "vae5": vae.VAE5,
-    "ae5": dense.AE5,
+_RECORDS: dict[str, ModelRecord] = {
+    **multiscale.RECORDS,
+    **dense.RECORDS,
+    **conv.RECORDS,
+    **vae.RECORDS,
+    **pyramid.RECORDS,
+    **pyramid_vae.RECORDS,
+    **lgta.RECORDS,
+    **pca.RECORDS,
 }
 
 
 def names() -> list[str]:
     """Returns the registered names, in the order of registration."""
-    return list(_MODELS)
+    return list(_RECORDS)
 
 
-def register(name: str, factory: Factory, layout: Layout | None = None) -> None:
-    """Names a linen module class (or a `functools.partial` of one) of your own.
+def register(
+    name: str,
+    factory: Callable[..., nn.Module] | ModelRecord,
+    layout: Layout | None = None,
+    *,
+    recipe: TrainConfig | None = None,
+    reference: Callable[[Any], Any] | None = None,
+    label: str | None = None,
+    colour: str | None = None,
+    parameters: int | None = None,
+) -> None:
+    """Names a model of your own: a linen module class, a partial of one, or a whole record.
 
-    With a `layout` it converts from and to PyTorch; see `msae_jax.models.layout`.
+    Args:
+      layout: with it the model converts from and to PyTorch; see `msae_jax.models.layout`. By
+        default the class's attribute `torch_layout`, where it has one.
+      recipe, reference, label, colour, parameters: see `ModelRecord`.
 
     Raises:
       InputError: the name is taken.
     """
-    if name in _MODELS:
-        raise InputError(f"a model named {name!r} exists already; choose another name.")
-    _MODELS[name] = factory
-    if layout is not None:
-        _LAYOUTS[name] = layout
+    own = factory
+    if not isinstance(own, ModelRecord):
+        layout = layout or getattr(factory, "torch_layout", None)
+        own = ModelRecord(own, layout, recipe, reference, label, colour, parameters)
+    add("model", name, own, _RECORDS)
+
+
+def record(name: str) -> ModelRecord:
+    """Returns the record of a registered model, or of `package.module:name`.
+
+    The latter names a record or a class; a class may have an attribute `torch_layout`.
+
+    Raises:
+      InputError: there is no such model, or what the name stands for is none.
+    """
+    own = find("model", name, _RECORDS)
+    if isinstance(own, ModelRecord):
+        return own
+    if not (inspect.isclass(own) and issubclass(own, nn.Module)):
+        raise wrong_kind("model", name, own, "a flax.linen.Module class or a ModelRecord")
+    return ModelRecord(own, getattr(own, "torch_layout", None))
 
 
 def find_layout(name: str) -> Layout:
-    """Returns the PyTorch layout of a model: as registered, or its class's `torch_layout`.
+    """Returns the PyTorch layout of a model.
 
     Raises:
       InputError: there is no such model, or it has none.
     """
-    layout = _LAYOUTS.get(name) or getattr(_find(name), "torch_layout", None)
+    layout = record(name).layout
     if layout is None:
         raise InputError(
             f"model {name!r} has no PyTorch layout: give register() one, or its class an attribute "
@@ -100,18 +104,37 @@ def find_layout(name: str) -> Layout:
     return layout
 
 
-def build(config: ModelConfig, sample_shape: tuple[int, ...] | None = None) -> nn.Module:
+def reference(name: str, model: nn.Module) -> Any:
+    """Returns the PyTorch module that a built model is verified against.
+
+    Raises:
+      InputError: there is none.
+    """
+    make = record(name).reference
+    if make is None:
+        raise InputError(
+            f"no PyTorch reference module for model {name!r}: give its record one (reference=)."
+        )
+    return make(model)
+
+
+def build(
+    config: ModelConfig, sample_shape: tuple[int, ...] | None = None, *, series: bool = False
+) -> nn.Module:
     """Builds the model of a configuration.
 
     Args:
       config: name, options, initial weights.
       sample_shape: the shape of one sample; sizes of the input that `config.options` leaves open
         follow it. Without it they have their defaults.
+      series: whether samples `[T, C]` are series of C channels. Without it a model that takes
+        other samples, too, may flatten them as it does images.
 
     Raises:
-      InputError: an unknown name or option, or an option of the wrong type.
+      InputError: an unknown name or option, or an option of the wrong type; or series of several
+        channels for a model that takes none.
     """
-    factory = _find(config.name)
+    factory = record(config.name).factory
     cls: Any = factory.func if isinstance(factory, partial) else factory
     defaults = {f.name: f.default for f in dataclasses.fields(cls)}
     annotations = {f.name: str(f.type) for f in dataclasses.fields(cls)}
@@ -123,8 +146,8 @@ def build(config: ModelConfig, sample_shape: tuple[int, ...] | None = None) -> n
             raise unknown_name(f"option of model {config.name!r}", name, fields)
         fixed = "..." not in annotations[name]
         options[name] = _checked(config.name, name, value, defaults[name], fixed=fixed)
-    if sample_shape is not None and hasattr(cls, "sizes_for"):
-        options = cls.sizes_for(tuple(sample_shape)) | options
+    if sample_shape is not None:
+        options = _sizes(config.name, cls, tuple(sample_shape), series) | options
     if "init_scheme" in fields:
         options.setdefault("init_scheme", config.init_scheme)
     elif config.init_scheme != "torch":
@@ -135,19 +158,26 @@ def build(config: ModelConfig, sample_shape: tuple[int, ...] | None = None) -> n
         raise InputError(f"model {config.name!r} cannot be built: {error}.") from error
 
 
-def _find(name: str) -> Factory:
-    if ":" not in name:
-        if name not in _MODELS:
-            raise unknown_name("model", name, _MODELS)
-        return _MODELS[name]
-    module_name, _, class_name = name.partition(":")
-    try:
-        factory = getattr(importlib.import_module(module_name), class_name)
-    except (ImportError, AttributeError, TypeError, ValueError, SyntaxError) as error:
-        raise InputError(f"cannot import model {name!r}: {error}.") from error
-    if not (inspect.isclass(factory) and issubclass(factory, nn.Module)):
-        raise InputError(f"{name!r} is not a flax.linen.Module class.")
-    return factory
+def _sizes(model: str, cls: Any, shape: tuple[int, ...], series: bool) -> dict[str, Any]:
+    """Returns the fields of a model's class that follow the shape of a sample."""
+    if series and hasattr(cls, "series_sizes"):
+        return dict(cls.series_sizes(shape))
+    if series and len(shape) > 1 and shape[-1] > 1:
+        takers = ", ".join(name for name in names() if takes_series(name))
+        raise InputError(
+            f"model {model!r} takes no series of several channels, got {list(shape)}: use one of "
+            f"{takers}, or choose one channel."
+        )
+    return dict(cls.sizes_for(shape)) if hasattr(cls, "sizes_for") else {}
+
+
+def takes_series(name: str) -> bool:
+    """Returns whether a model takes series `[T, C]` of several channels.
+
+    Its class then has the static method `series_sizes(sample_shape)`, beside `sizes_for`.
+    """
+    factory = record(name).factory
+    return hasattr(factory.func if isinstance(factory, partial) else factory, "series_sizes")
 
 
 def _checked(model: str, name: str, value: Any, default: Any, *, fixed: bool) -> Any:

@@ -1,7 +1,7 @@
 """A conditional variational autoencoder: of images given their class.
 
-Its samples hold both: the image flattened, then the class as one value each, 1 at the class and 0
-elsewhere (`with_classes`). It is built by the name `msae_jax.models.conditional:ConditionalVae`.
+A sample is the flattened image followed by the class, one-hot (`with_classes`). The model is built
+by the name `msae_jax.models.conditional:ConditionalVae`.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from msae_jax.models.output import Output, activate, finish, flatten
 
 
 def with_classes(x: np.ndarray, y: np.ndarray, classes: int = 10) -> np.ndarray:
-    """Returns samples `[N, ...]` with their classes `[N]` behind them, `[N, D + classes]`.
+    """Returns `[N, D + classes]`: samples `[N, ...]`, flattened, then their classes `[N]`, one-hot.
 
-    The dtype stays: the mark of a class is 255 in uint8, which is scaled to 1 as intensities are.
+    The dtype stays. In uint8 the one-hot mark is 255, because a model gets uint8 divided by 255.
 
     Raises:
       InputError: classes that are not `[N]` whole numbers from 0 to classes - 1.

@@ -8,10 +8,12 @@ from typing import Any
 import flax.linen as nn
 import jax
 
+from msae_jax.config import TrainConfig
 from msae_jax.errors import InputError
 from msae_jax.models.layers import BatchNorm, Conv, ConvTranspose, Linear, Mlp
 from msae_jax.models.layout import Layer, Layout, Shapes, widths
 from msae_jax.models.output import Output, activate, finish
+from msae_jax.models.record import ModelRecord
 
 
 def _check_images(x: jax.Array, image_shape: tuple[int, int, int]) -> None:
@@ -213,9 +215,6 @@ def _superres_sizes(shapes: Shapes) -> dict[str, Any]:
     }
 
 
-SUPERRES = Layout(_superres_layers, _superres_sizes)
-
-
 def _conv_layers(model: Convolutional) -> tuple[Layer, ...]:
     return (
         Layer("encoder.0", "conv_0", "conv"),
@@ -245,4 +244,36 @@ def _conv_sizes(shapes: Shapes) -> dict[str, Any]:
     }
 
 
-CONV = Layout(_conv_layers, _conv_sizes)
+def _torch_superres(model: SuperResolution) -> Any:
+    from msae_jax.models import torch_reference
+
+    return torch_reference.superres(model)
+
+
+def _torch_conv(model: Convolutional) -> Any:
+    from msae_jax.models import torch_reference
+
+    return torch_reference.conv(model)
+
+
+_RECIPE = TrainConfig(data="mnist", epochs=5, batch_size=128)
+RECORDS = {
+    "superres": ModelRecord(
+        SuperResolution,
+        Layout(_superres_layers, _superres_sizes),
+        _RECIPE,
+        _torch_superres,
+        "super-resolution",
+        "green",
+        1_702_081,
+    ),
+    "conv": ModelRecord(
+        Convolutional,
+        Layout(_conv_layers, _conv_sizes),
+        _RECIPE,
+        _torch_conv,
+        "convolutional",
+        "blue",
+        1_009_569,
+    ),
+}

@@ -13,8 +13,8 @@ With stride s, padding p, dilation d and taps a (all per axis), there are three 
 which are each other's derivatives: `conv` gathers, and its gradients scatter (for x) and correlate
 (for w); `conv_transpose` scatters, and its gradients gather and correlate. Gather and correlate
 multiply a matrix of patches (im2col); scatter multiplies first, then adds shifted products up
-(col2im). On small images a stride-1 gather and its gradients are done in Fourier space instead,
-with a third of the multiplications.
+(col2im). On small images a stride-1 gather and its gradients are done in Fourier space instead
+(`msae_jax.models.fourier`).
 
 Shapes: B batch, *S spatial (one or two axes), I input and O output channels, *K kernel.
 """
@@ -23,16 +23,15 @@ from __future__ import annotations
 
 import functools
 import itertools
-import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import lax
 
 from msae_jax.errors import InputError
+from msae_jax.models import fourier
 
 _Sizes = tuple[int, ...]
 _Pair = tuple[jax.Array, jax.Array]
@@ -87,17 +86,17 @@ class _Geometry(NamedTuple):
         return tuple((h + 2 * p - d * (k - 1) - 1) // s + 1 for h, p, k in axes)
 
     def flipped(self, kernel: _Sizes) -> _Geometry:
-        """At stride 1, a gather with this is a scatter with the flipped kernel and the result."""
+        """Returns the geometry with which, at stride 1, a gather by the flipped kernel scatters."""
         pads = [self.dilation * (k - 1) - p for k, p in zip(kernel, self.padding, strict=False)]
         return self._replace(padding=tuple(pads))
 
 
 def _flip(w: jax.Array) -> jax.Array:
-    return jnp.flip(w, tuple(range(w.ndim - 2)))
+    return lax.rev(w, tuple(range(w.ndim - 2)))  # nested `jnp.flip` fails in exports of newer JAX
 
 
-# Two differentiable operations. Each chooses by platform inside its value and inside its gradients,
-# so that the choice, which lowering resolves to a single branch, is itself never differentiated.
+# Two differentiable operations. Each chooses between CPU and other platforms twice: for its value
+# and for its gradients. So JAX never has to differentiate the choice; lowering keeps one branch.
 
 
 def _operation(
@@ -120,13 +119,19 @@ def _operation(
 
 
 def _conv_cpu(x: jax.Array, w: jax.Array, geometry: _Geometry) -> jax.Array:
-    by = _fourier if _fourier_pays(x.shape, w.shape, geometry) else _gather
-    return by(x, w, geometry)
+    if _fourier_pays(x, w, geometry):
+        return fourier.conv(x, w, geometry.padding)
+    return _gather(x, w, geometry)
+
+
+def _fourier_pays(x: jax.Array, w: jax.Array, geometry: _Geometry) -> bool:
+    plain = geometry.stride == 1 and geometry.dilation == 1 and min(geometry.padding) >= 0
+    return plain and fourier.pays(x.shape, w.shape, geometry.padding)
 
 
 def _conv_cpu_grads(x: jax.Array, w: jax.Array, g: jax.Array, geometry: _Geometry) -> _Pair:
-    if _fourier_pays(x.shape, w.shape, geometry):
-        return _fourier_grads(x, w, g, geometry)
+    if _fourier_pays(x, w, geometry):
+        return fourier.grads(x, w, g, geometry.padding)
     dx = _scatter(g, w.mT, geometry, x.shape[1:-1])
     return dx, _correlate(x, g, geometry, w.shape[:-2])
 
@@ -163,8 +168,8 @@ _conv_transpose = _operation(
 )
 
 
-# The three maps as matrix products. At stride 1 each can be done either way round: the side with
-# half the channels or fewer is the one to copy once per tap.
+# The three maps as matrix products. At stride 1 each can copy either its output or its input once
+# per tap: it copies the output if that has at most half of the input's channels, else the input.
 
 
 def _gather(x: jax.Array, w: jax.Array, geometry: _Geometry) -> jax.Array:
@@ -175,30 +180,46 @@ def _gather(x: jax.Array, w: jax.Array, geometry: _Geometry) -> jax.Array:
 
 
 def _scatter(x: jax.Array, w: jax.Array, geometry: _Geometry, size: _Sizes) -> jax.Array:
-    """Returns y [B, *size, O]; each of the s phases of y, y[s m + r], adds up shifted products."""
+    """Returns y [B, *size, O], where y[s i + d a - p] adds up x[i] w[a].
+
+    Position j of y, counted from the start of the padding, is j + p = s m + r: row m of phase r.
+    Each tap adds to one phase only, shifted by some rows. At the end the phases are interleaved.
+    """
     stride, padding, dilation = geometry
     *kernel, inputs, outputs = w.shape
     if stride == 1 and 2 * outputs > inputs:
         return _gather(x, _flip(w), geometry.flipped(w.shape))
-    n, batch, zero = len(kernel), x.shape[0], jnp.zeros((), x.dtype)
     products = jnp.tensordot(x, jnp.moveaxis(w, -2, 0).reshape(inputs, -1), 1)
-    products = products.reshape(*x.shape[:-1], -1, outputs)
-    first = [p // stride for p in padding]  # positions s m + r - p, of which m >= first are in y
+    products = products.reshape(*x.shape[:-1], -1, outputs)  # of each tap, in order
+    first = [p // stride for p in padding]  # rows before it are padding alone
     rows = [-(-(p + h) // stride) - f for p, h, f in zip(padding, size, first, strict=True)]
-    phases: dict[tuple[int, ...], jax.Array] = dict.fromkeys(
-        itertools.product(range(stride), repeat=n), jnp.zeros((batch, *rows, outputs), x.dtype)
+    phases: dict[_Sizes, jax.Array] = dict.fromkeys(
+        itertools.product(range(stride), repeat=len(kernel)),
+        jnp.zeros((x.shape[0], *rows, outputs), x.dtype),
     )
     for i, tap in enumerate(itertools.product(*map(range, kernel))):
-        shift, phase = zip(*(divmod(dilation * a, stride) for a in tap), strict=True)
-        axes = zip(shift, first, rows, x.shape[1:], strict=False)
-        edges = [(q - f, m - h - (q - f), 0) for q, f, m, h in axes]
-        phases[phase] += lax.pad(products[..., i, :], zero, [(0, 0, 0), *edges, (0, 0, 0)])
-    y = jnp.concatenate(list(phases.values()), -1).reshape(batch, *rows, *(stride,) * n, outputs)
-    y = y.transpose(0, *(axis for i in range(n) for axis in (1 + i, 1 + n + i)), 1 + 2 * n)
-    y = y.reshape(batch, *(stride * m for m in rows), outputs)
+        moved, phase = zip(*(divmod(dilation * a, stride) for a in tap), strict=True)
+        by = [m - f for m, f in zip(moved, first, strict=True)]
+        phases[phase] += _moved(products[..., i, :], by, rows)
+    y = _interleaved(list(phases.values()), stride)
     starts = [p % stride for p in padding]
     stops = [start + h for start, h in zip(starts, size, strict=True)]
-    return lax.slice(y, (0, *starts, 0), (batch, *stops, outputs))
+    return lax.slice(y, (0, *starts, 0), (x.shape[0], *stops, outputs))
+
+
+def _moved(x: jax.Array, by: Sequence[int], rows: Sequence[int]) -> jax.Array:
+    """Returns x [B, *S, O] moved along each axis in zeros [B, *rows, O]; the rest is cut off."""
+    edges = [(b, m - h - b, 0) for b, m, h in zip(by, rows, x.shape[1:-1], strict=True)]
+    return lax.pad(x, jnp.zeros((), x.dtype), [(0, 0, 0), *edges, (0, 0, 0)])
+
+
+def _interleaved(phases: Sequence[jax.Array], stride: int) -> jax.Array:
+    """Returns y [B, *(s rows), O] with y[s m + r] = phases[r][m]; the phases are [B, *rows, O]."""
+    batch, *rows, outputs = phases[0].shape
+    n = len(rows)
+    y = jnp.concatenate(phases, -1).reshape(batch, *rows, *(stride,) * n, outputs)
+    y = y.transpose(0, *(axis for i in range(n) for axis in (1 + i, 1 + n + i)), 1 + 2 * n)
+    return y.reshape(batch, *(stride * m for m in rows), outputs)
 
 
 def _correlate(x: jax.Array, g: jax.Array, geometry: _Geometry, kernel: _Sizes) -> jax.Array:
@@ -227,74 +248,3 @@ def _patches(x: jax.Array, kernel: _Sizes, geometry: _Geometry) -> jax.Array:
         steps = (1, *(stride for _ in tap), 1)
         taps.append(lax.slice(x, (0, *starts, 0), (batch, *stops, channels), steps))
     return jnp.concatenate(taps, -1)
-
-
-# Stride 1 in Fourier space. By the correlation theorem y = A [(G w) * (D x)], where * multiplies
-# [B, I] by [I, O] at each frequency. A circle of S + p positions is enough, as the zeros before the
-# first position are also those after the last. Of conjugate frequencies one is kept, and a product
-# (a + ib) (c - id) takes three real ones (Gauss): (a + b) c, a (c + d) and b (d - c), whose first
-# and third add up to the real part, and whose first less the second is the imaginary part.
-
-
-@functools.lru_cache
-def _transforms(
-    size: _Sizes, kernel: _Sizes, padding: _Sizes, dtype: np.dtype
-) -> tuple[np.ndarray, ...]:
-    """Returns D [F, S], G [F, K] and A [S', F], spatial axes flattened."""
-    circle = np.add(size, padding)
-    every = np.stack(list(np.ndindex(*circle)))
-    order = np.ravel_multi_index(tuple(every.T), circle)
-    conjugate = np.ravel_multi_index(tuple((-every % circle).T), circle)
-    frequencies, real = every[order <= conjugate], (order == conjugate)[order <= conjugate]
-
-    def waves(shape: _Sizes, start: np.ndarray | int = 0) -> tuple[np.ndarray, np.ndarray]:
-        positions = np.stack(list(np.ndindex(*shape))) + start
-        angle = 2 * np.pi * (frequencies / circle) @ positions.T
-        return np.cos(angle), np.sin(angle)
-
-    def rows(of_real: np.ndarray, *of_pairs: np.ndarray) -> np.ndarray:
-        return np.concatenate([of_real[real], *(part[~real] for part in of_pairs)])
-
-    outputs = _Geometry(1, padding, 1).gathered(size, kernel)
-    (a, b), (c, d), (cos, sin) = waves(size), waves(kernel), waves(outputs, -np.array(padding))
-    twice = np.where(real, 1, 2)[:, None] / len(every)
-    of_x, of_w = rows(a, a - b, a, -b), rows(c, c, c - d, -d - c)
-    to_y = rows(*(twice * part for part in (cos, cos - sin, sin, cos))).T
-    return of_x.astype(dtype), of_w.astype(dtype), to_y.astype(dtype)
-
-
-def _fourier_pays(x: _Sizes, w: _Sizes, geometry: _Geometry) -> bool:
-    """Whether it takes 1.5 times fewer multiplications, given the shapes of x and w."""
-    if geometry.stride != 1 or geometry.dilation != 1 or min(geometry.padding) < 0:
-        return False
-    size, kernel, channels = math.prod(x[1:-1]), math.prod(w[:-2]), w[-2] * w[-1]
-    outputs = math.prod(geometry.gathered(x[1:-1], w))
-    frequencies = 1.5 * math.prod(np.add(x[1:-1], geometry.padding).tolist())
-    per_image = channels + size * w[-2] + outputs * w[-1] + kernel * channels / max(x[0], 1)
-    return outputs * kernel * channels > 1.5 * frequencies * per_image
-
-
-def _fourier(x: jax.Array, w: jax.Array, geometry: _Geometry) -> jax.Array:
-    of_x, of_w, to_y = _transforms(x.shape[1:-1], w.shape[:-2], geometry.padding, x.dtype)
-    xf = jnp.tensordot(of_x, _positions_first(x), 1)
-    wf = jnp.tensordot(of_w, w.reshape(-1, *w.shape[-2:]), 1)
-    y = jnp.tensordot(to_y, jnp.einsum("fbi,fio->fbo", xf, wf), 1)
-    return _batch_first(y, geometry.gathered(x.shape[1:-1], w.shape))
-
-
-def _fourier_grads(x: jax.Array, w: jax.Array, g: jax.Array, geometry: _Geometry) -> _Pair:
-    of_x, of_w, to_y = _transforms(x.shape[1:-1], w.shape[:-2], geometry.padding, x.dtype)
-    xf = jnp.tensordot(of_x, _positions_first(x), 1)
-    wf = jnp.tensordot(of_w, w.reshape(-1, *w.shape[-2:]), 1)
-    gf = jnp.tensordot(to_y.T, _positions_first(g), 1)
-    dx = jnp.tensordot(of_x.T, jnp.einsum("fbo,fio->fbi", gf, wf), 1)
-    dw = jnp.tensordot(of_w.T, jnp.einsum("fbi,fbo->fio", xf, gf), 1)
-    return _batch_first(dx, x.shape[1:-1]), dw.reshape(w.shape)
-
-
-def _positions_first(x: jax.Array) -> jax.Array:
-    return jnp.moveaxis(x.reshape(x.shape[0], -1, x.shape[-1]), 1, 0)
-
-
-def _batch_first(x: jax.Array, size: _Sizes) -> jax.Array:
-    return jnp.moveaxis(x, 0, 1).reshape(x.shape[1], *size, x.shape[-1])

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import Any
 
 import flax.linen as nn
 import jax
 
+from msae_jax.config import Objective, TrainConfig
 from msae_jax.models.layers import Mlp
 from msae_jax.models.layout import Layer, Layout, Shapes, mlp, numbered, widths
 from msae_jax.models.output import Output, activate, finish, flatten
+from msae_jax.models.record import ModelRecord
+from msae_jax.models.series import series_shape, series_sizes
 
 
 class DenseAutoencoder(nn.Module):
@@ -18,8 +22,9 @@ class DenseAutoencoder(nn.Module):
 
     Attributes:
       features: values per sample; inputs `[B, ...]` are flattened to `[B, features]`.
+      input_channels: of series `[B, T, C]`; it only tells the order of PyTorch's features, (C, T).
       hidden: widths between input and latent.
-      rectify_latent: whether a ReLU follows the latent layer (the plain autoencoder of part 4).
+      rectify_latent: whether a ReLU follows the latent layer, as in `ae5`.
       output: `identity` or `sigmoid`. init_scheme: `torch` or `flax` initial weights.
     """
 
@@ -29,10 +34,13 @@ class DenseAutoencoder(nn.Module):
     rectify_latent: bool = False
     output: str = "identity"
     init_scheme: str = "torch"
+    input_channels: int = 1
 
     def setup(self) -> None:
         self.encoder = Mlp((*self.hidden, self.latent_dim), self.init_scheme)
         self.decoder = Mlp((*self.hidden[::-1], self.features), self.init_scheme)
+
+    series_sizes = staticmethod(series_sizes)
 
     @staticmethod
     def sizes_for(sample_shape: tuple[int, ...]) -> dict[str, int]:
@@ -40,7 +48,7 @@ class DenseAutoencoder(nn.Module):
 
     @property
     def sample_shape(self) -> tuple[int, ...]:
-        return (self.features,)
+        return series_shape(self.features, self.input_channels, squeeze=True)
 
     def encode(self, x: jax.Array) -> jax.Array:
         """Returns `[B, latent_dim]` latents of `[B, ...]` inputs."""
@@ -48,8 +56,9 @@ class DenseAutoencoder(nn.Module):
         return nn.relu(z) if self.rectify_latent else z
 
     def decode(self, z: jax.Array) -> jax.Array:
-        """Returns `[B, features]` reconstructions of `[B, latent_dim]` latents."""
-        return activate(self.decoder(z), self.output)
+        """Returns reconstructions `[B, *sample_shape]` of `[B, latent_dim]` latents."""
+        recon = activate(self.decoder(z), self.output)
+        return recon.reshape(z.shape[0], *self.sample_shape)
 
     def __call__(
         self, x: jax.Array, *, key: jax.Array | None = None, train: bool = False
@@ -61,39 +70,114 @@ class DenseAutoencoder(nn.Module):
 def _sequential(first: int) -> Layout:
     """Linear and ReLU in turn in an `nn.Sequential`, `encoder.<first>` the first Linear.
 
-    A flattened image of several channels is another order of features in PyTorch, (C, H, W), than
-    here, (H, W, C). The table does not know the image and leaves the features as they are.
+    PyTorch flattens an image of several channels in the order (C, H, W), this library in (H, W, C).
+    The table does not know the image's shape, so it does not reorder the features.
     """
 
     def layers(model: DenseAutoencoder) -> tuple[Layer, ...]:
         count = len(model.hidden) + 1
         encoder = mlp([f"encoder.{first + 2 * i}" for i in range(count)], "encoder")
-        return encoder + mlp([f"decoder.{2 * i}" for i in range(count)], "decoder")
+        decoder = mlp([f"decoder.{2 * i}" for i in range(count)], "decoder")
+        return _of_series(model, encoder + decoder)
 
     def sizes(shapes: Shapes) -> dict[str, Any]:
         keys = numbered(shapes, "encoder.{}", first, 2)
         *hidden, latent_dim = widths(shapes, keys)
-        features = shapes[f"{keys[0]}.weight"][1]
-        return {"features": features, "hidden": tuple(hidden), "latent_dim": latent_dim}
+        return {
+            "features": shapes[f"{keys[0]}.weight"][1],
+            "input_channels": 1,  # flat samples in the file's own order, unless it is given
+            "hidden": tuple(hidden),
+            "latent_dim": latent_dim,
+        }
 
     return Layout(layers, sizes)
 
 
-BASELINE = _sequential(0)
-STACKED = _sequential(1)  # encoder.0 is a Flatten
+def _of_series(model: DenseAutoencoder, layers: tuple[Layer, ...]) -> tuple[Layer, ...]:
+    """Returns the layers with the grid (T, C) of a series at both ends."""
+    grid = series_shape(model.features, model.input_channels)
+    first, *between, last = layers
+    return (first._replace(flatten_in=grid), *between, last._replace(flatten_out=grid))
 
 
 def _ae5_layers(model: DenseAutoencoder) -> tuple[Layer, ...]:
     n = len(model.hidden)
     encoder = mlp([f"fc{i + 1}" for i in range(n)] + ["fc_z"], "encoder")
-    return encoder + mlp([f"fc{n + 1 + i}" for i in range(n + 1)], "decoder")
+    decoder = mlp([f"fc{n + 1 + i}" for i in range(n + 1)], "decoder")
+    return _of_series(model, encoder + decoder)
 
 
 def _ae5_sizes(shapes: Shapes) -> dict[str, Any]:
     keys = numbered(shapes, "fc{}", 1)
     hidden = widths(shapes, keys[: len(keys) // 2])
     (latent_dim,) = widths(shapes, ["fc_z"])
-    return {"features": shapes["fc1.weight"][1], "hidden": hidden, "latent_dim": latent_dim}
+    features = shapes["fc1.weight"][1]
+    sizes = {"features": features, "hidden": hidden, "latent_dim": latent_dim}
+    return sizes | {"input_channels": 1}  # as above
 
 
-AE5 = Layout(_ae5_layers, _ae5_sizes)
+def _torch_dense(model: DenseAutoencoder) -> Any:
+    from msae_jax.models import torch_reference
+
+    return torch_reference.dense(model)
+
+
+def _torch_stacked(model: DenseAutoencoder) -> Any:
+    from msae_jax.models import torch_reference
+
+    return torch_reference.dense(model, flatten=True)
+
+
+def _torch_ae5(model: DenseAutoencoder) -> Any:
+    from msae_jax.models import torch_reference
+
+    return torch_reference.NamedAutoencoder(model)
+
+
+RECORDS = {
+    "baseline": ModelRecord(
+        partial(DenseAutoencoder, features=128, hidden=(128,)),
+        _sequential(0),
+        TrainConfig(data="sines", epochs=20, batch_size=64),
+        _torch_dense,
+        colour="orange",
+        parameters=49_600,
+    ),
+    "baseline-mlp": ModelRecord(
+        partial(DenseAutoencoder, features=784, hidden=(256,)),
+        _sequential(0),
+        TrainConfig(data="mnist", epochs=20, batch_size=64),
+        _torch_dense,
+        "baseline MLP",
+        "orange",
+        435_536,
+    ),
+    "stacked": ModelRecord(
+        partial(DenseAutoencoder, hidden=(512, 256, 128), output="sigmoid"),
+        _sequential(1),  # encoder.0 is a Flatten
+        TrainConfig(data="mnist", epochs=5, batch_size=128),
+        _torch_stacked,
+        colour="orange",
+        parameters=1_149_520,
+    ),
+    "ae5": ModelRecord(
+        partial(
+            DenseAutoencoder,
+            hidden=(400, 200, 100),
+            latent_dim=20,
+            rectify_latent=True,
+            output="sigmoid",
+        ),
+        Layout(_ae5_layers, _ae5_sizes),
+        TrainConfig(
+            data="fashion_mnist",
+            epochs=15,
+            batch_size=64,
+            objective=Objective("bernoulli", "sum"),
+        ),
+        _torch_ae5,
+        "5-layer autoencoder",
+        "orange",
+        833_404,
+    ),
+}

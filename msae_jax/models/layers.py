@@ -53,8 +53,8 @@ class Linear(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         weight, bias = initializers(self.init_scheme, x.shape[-1])
-        kernel = self.param("kernel", weight, (x.shape[-1], self.features))
-        return x @ kernel + self.param("bias", bias, (self.features,))
+        kernel = self.param("kernel", weight, (x.shape[-1], self.features), jnp.float32)
+        return x @ kernel + self.param("bias", bias, (self.features,), jnp.float32)
 
 
 class Mlp(nn.Module):
@@ -85,9 +85,10 @@ class Conv(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         weight, bias = initializers(self.init_scheme, x.shape[-1] * math.prod(self.kernel_size))
-        kernel = self.param("kernel", weight, (*self.kernel_size, x.shape[-1], self.features))
+        shape = (*self.kernel_size, x.shape[-1], self.features)
+        kernel = self.param("kernel", weight, shape, jnp.float32)
         y = conv(x, kernel, stride=self.stride, padding=self.padding, dilation=self.dilation)
-        return y + self.param("bias", bias, (self.features,))
+        return y + self.param("bias", bias, (self.features,), jnp.float32)
 
 
 class ConvTranspose(nn.Module):
@@ -106,9 +107,10 @@ class ConvTranspose(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         weight, bias = initializers(self.init_scheme, self.features * math.prod(self.kernel_size))
-        kernel = self.param("kernel", weight, (*self.kernel_size, x.shape[-1], self.features))
+        shape = (*self.kernel_size, x.shape[-1], self.features)
+        kernel = self.param("kernel", weight, shape, jnp.float32)
         y = conv_transpose(x, kernel, stride=self.stride, padding=self.padding)
-        return y + self.param("bias", bias, (self.features,))
+        return y + self.param("bias", bias, (self.features,), jnp.float32)
 
 
 class BatchNorm(nn.Module):
@@ -124,10 +126,10 @@ class BatchNorm(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
         channels = x.shape[-1]
-        scale = self.param("scale", nn.initializers.ones_init(), (channels,))
-        bias = self.param("bias", nn.initializers.zeros_init(), (channels,))
-        mean_ = self.variable("batch_stats", "mean", jnp.zeros, (channels,))
-        var_ = self.variable("batch_stats", "var", jnp.ones, (channels,))
+        scale = self.param("scale", nn.initializers.ones_init(), (channels,), jnp.float32)
+        bias = self.param("bias", nn.initializers.zeros_init(), (channels,), jnp.float32)
+        mean_ = self.variable("batch_stats", "mean", jnp.zeros, (channels,), jnp.float32)
+        var_ = self.variable("batch_stats", "var", jnp.ones, (channels,), jnp.float32)
         count = self.variable("batch_stats", "count", jnp.zeros, (), jnp.int32)
         mean, var = mean_.value, var_.value
         if train:

@@ -14,7 +14,7 @@ from typing import Any, Literal, NamedTuple
 Shapes = Mapping[str, tuple[int, ...]]
 """The shape of each tensor of a PyTorch state dict, by key."""
 
-Kind = Literal["linear", "conv", "conv_transpose", "batch_norm"]
+Kind = Literal["linear", "conv", "conv_transpose", "batch_norm", "lstm", "attention"]
 
 
 class Layer(NamedTuple):
@@ -24,9 +24,10 @@ class Layer(NamedTuple):
       torch: the prefix of its keys in the state dict, e.g. `encoder.0`.
       flax: the path of its module, e.g. `encoder/linear_0`.
       kind: of `msae_jax.models.layers`, whose kernels are [*K, I, O]: PyTorch's are (O, I, *K) for
-        `linear` and `conv`, (I, O, *K) for `conv_transpose`; none is flipped.
-      flatten_in, flatten_out: the grid, (H, W, C) or (T, C), that the inputs or the outputs of a
-        linear layer are the flattened values of.
+        `linear` and `conv`, (I, O, *K) for `conv_transpose`; none is flipped. Those of `lstm` and
+        `attention` are of `msae_jax.models.recurrent`, and transposed like `linear`.
+      flatten_in, flatten_out: of a linear layer whose inputs or outputs are a flattened grid, the
+        shape of that grid: (H, W, C) or (T, C).
     """
 
     torch: str

@@ -10,10 +10,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from msae_jax.config import TrainConfig
 from msae_jax.errors import InputError
 from msae_jax.models.layers import Conv, Mlp
 from msae_jax.models.layout import Layer, Layout, Shapes, mlp, widths
 from msae_jax.models.output import Output, activate, finish, flatten
+from msae_jax.models.record import ModelRecord
+from msae_jax.models.series import as_series, series_sizes
 
 
 def adaptive_average_pool(x: jax.Array, size: int) -> jax.Array:
@@ -32,7 +35,9 @@ def adaptive_average_pool(x: jax.Array, size: int) -> jax.Array:
 
 
 class SignalEncoder(nn.Module):
-    """Two convolutions, adaptive average pooling, two linear layers: `[B, L]` to `[B, latent_dim]`.
+    """Two convolutions, adaptive average pooling, two linear layers.
+
+    Encodes `[B, L, C]` to `[B, latent_dim]`.
 
     The second convolution is dilated by `dilation`; both keep the length (odd kernels).
     """
@@ -47,7 +52,6 @@ class SignalEncoder(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        x = x[:, :, None]
         for i, (features, dilation) in enumerate(
             zip(self.channels, (1, self.dilation), strict=True)
         ):
@@ -70,7 +74,9 @@ class MultiScaleSignal(nn.Module):
     """The 1-D multi-scale autoencoder: a short- and a long-range encoder of whole signals.
 
     Attributes:
-      signal_length: values per signal; inputs `[B, ...]` are flattened to `[B, signal_length]`.
+      signal_length: time steps per signal.
+      input_channels: of signals `[B, T, C]`; where it is 1, inputs `[B, ...]` of any shape are
+        flattened to `[B, signal_length]`.
       latent_dim: of both encoders together; the short-range one has half, rounded down.
       channels: of the two convolutions of each encoder.
       kernels, dilations, pooled: short- and long-range kernel, dilation of the second convolution,
@@ -88,6 +94,7 @@ class MultiScaleSignal(nn.Module):
     hidden: int = 128
     output: str = "identity"
     init_scheme: str = "torch"
+    input_channels: int = 1
 
     def setup(self) -> None:
         if self.latent_dim < 2:
@@ -107,24 +114,37 @@ class MultiScaleSignal(nn.Module):
             )
             for i, latent_dim in enumerate((half, self.latent_dim - half))
         )
-        self.decoder = Mlp((self.hidden, self.signal_length), self.init_scheme)
+        values = self.signal_length * self.input_channels
+        self.decoder = Mlp((self.hidden, values), self.init_scheme)
 
     @staticmethod
     def sizes_for(sample_shape: tuple[int, ...]) -> dict[str, int]:
         return {"signal_length": math.prod(sample_shape)}
 
+    @staticmethod
+    def series_sizes(sample_shape: tuple[int, ...]) -> dict[str, int]:
+        sizes = series_sizes(sample_shape)
+        channels = sizes["input_channels"]
+        return {"signal_length": sizes["features"] // channels, "input_channels": channels}
+
     @property
     def sample_shape(self) -> tuple[int, ...]:
-        return (self.signal_length,)
+        channels = () if self.input_channels == 1 else (self.input_channels,)
+        return (self.signal_length, *channels)
 
     def encode(self, x: jax.Array) -> jax.Array:
         """Returns `[B, latent_dim]` latents of `[B, ...]` inputs: short-range half, then long."""
-        x = flatten(x, self.signal_length, "the multi-scale autoencoder")
+        name = "the multi-scale autoencoder"
+        if self.input_channels == 1:
+            x = flatten(x, self.signal_length, name)[:, :, None]
+        else:
+            x = as_series(x, self.signal_length * self.input_channels, self.input_channels, name)
         return jnp.concatenate([self.enc_short(x), self.enc_long(x)], axis=1)
 
     def decode(self, z: jax.Array) -> jax.Array:
-        """Returns `[B, signal_length]` reconstructions of `[B, latent_dim]` latents."""
-        return activate(self.decoder(z), self.output)
+        """Returns reconstructions `[B, *sample_shape]` of `[B, latent_dim]` latents."""
+        recon = activate(self.decoder(z), self.output)
+        return recon.reshape(z.shape[0], *self.sample_shape)
 
     def __call__(
         self, x: jax.Array, *, key: jax.Array | None = None, train: bool = False
@@ -204,25 +224,26 @@ def _signal_layers(model: MultiScaleSignal) -> tuple[Layer, ...]:
         )
         for name, pooled in zip(("enc_short", "enc_long"), model.pooled, strict=True)
     ]
-    return encoders[0] + encoders[1] + mlp(["decoder.0", "decoder.2"], "decoder")
+    first, last = mlp(["decoder.0", "decoder.2"], "decoder")
+    grid = (model.signal_length, model.input_channels)
+    return (*encoders[0], *encoders[1], first, last._replace(flatten_out=grid))
 
 
 def _signal_sizes(shapes: Shapes) -> dict[str, Any]:
     """Everything but the dilations, which leave no trace in the shapes."""
     short, long = "enc_short", "enc_long"
     channels = widths(shapes, ["enc_short.1", "enc_short.3"])
-    (hidden, signal_length) = widths(shapes, ["decoder.0", "decoder.2"])
+    hidden, values = widths(shapes, ["decoder.0", "decoder.2"])
+    input_channels = shapes["enc_short.1.weight"][1]
     return {
-        "signal_length": signal_length,
+        "signal_length": values // input_channels,
+        "input_channels": input_channels,
         "latent_dim": sum(widths(shapes, [f"{short}.9", f"{long}.9"])),
         "channels": channels,
         "kernels": tuple(shapes[f"{name}.1.weight"][2] for name in (short, long)),
         "pooled": tuple(shapes[f"{name}.7.weight"][1] // channels[1] for name in (short, long)),
         "hidden": hidden,
     }
-
-
-MSAE = Layout(_signal_layers, _signal_sizes)
 
 
 def _mlp_layers(model: MultiScaleMlp) -> tuple[Layer, ...]:
@@ -245,4 +266,35 @@ def _mlp_sizes(shapes: Shapes) -> dict[str, Any]:
     }
 
 
-MSAE_MLP = Layout(_mlp_layers, _mlp_sizes)
+def _torch_signal(model: MultiScaleSignal) -> Any:
+    from msae_jax.models import torch_reference
+
+    return torch_reference.MultiScale(model)
+
+
+def _torch_mlp(model: MultiScaleMlp) -> Any:
+    from msae_jax.models import torch_reference
+
+    return torch_reference.MultiScaleMlp(model)
+
+
+RECORDS = {
+    "msae": ModelRecord(
+        MultiScaleSignal,
+        Layout(_signal_layers, _signal_sizes),
+        TrainConfig(data="sines", epochs=20, batch_size=64),
+        _torch_signal,
+        "multi-scale",
+        "blue",
+        137_024,
+    ),
+    "msae-mlp": ModelRecord(
+        MultiScaleMlp,
+        Layout(_mlp_layers, _mlp_sizes),
+        TrainConfig(data="mnist", epochs=20, batch_size=64),
+        _torch_mlp,
+        "multi-scale MLP",
+        "blue",
+        510_480,
+    ),
+}

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from msae_jax.config import Objective, TrainConfig
 from msae_jax.models.layers import Linear, Mlp
 from msae_jax.models.layout import Layer, Layout, Shapes, mlp, numbered, widths
 from msae_jax.models.output import Output, activate, finish, flatten
+from msae_jax.models.record import ModelRecord
 
 
 class VariationalAutoencoder(nn.Module):
@@ -70,9 +73,10 @@ class VariationalAutoencoder(nn.Module):
 
 
 def _layout(mu: str, log_var: str, numbered_heads: int) -> Layout:
-    """Layers `fc1`, `fc2`, ...: encoder, the `numbered_heads` among the two heads, decoder.
+    """Returns the layout of layers `fc1`, `fc2`, ...: encoder, the two heads, decoder.
 
-    `mu` and `log_var` are the heads' names, given the number of hidden layers.
+    `mu` and `log_var` are the names of the heads, formatted with the numbers that follow the
+    encoder's. `numbered_heads` is how many numbers the heads take: 2 or 0.
     """
 
     def layers(model: VariationalAutoencoder) -> tuple[Layer, ...]:
@@ -92,5 +96,38 @@ def _layout(mu: str, log_var: str, numbered_heads: int) -> Layout:
     return Layout(layers, sizes)
 
 
-VAE3 = _layout("fc{}", "fc{}", 2)
-VAE5 = _layout("fc_mu", "fc_logvar", 0)
+def _torch_vae3(model: VariationalAutoencoder) -> Any:
+    from msae_jax.models import torch_reference
+
+    return torch_reference.Variational(model, None)
+
+
+def _torch_vae5(model: VariationalAutoencoder) -> Any:
+    from msae_jax.models import torch_reference
+
+    return torch_reference.Variational(model, ("fc_mu", "fc_logvar"))
+
+
+_RECIPE = TrainConfig(
+    data="fashion_mnist", epochs=15, batch_size=64, objective=Objective("bernoulli", "sum")
+)
+RECORDS = {
+    "vae3": ModelRecord(
+        partial(VariationalAutoencoder, hidden=(400,)),
+        _layout("fc{}", "fc{}", 2),
+        _RECIPE,
+        _torch_vae3,
+        "3-layer VAE",
+        "blue",
+        652_824,
+    ),
+    "vae5": ModelRecord(
+        partial(VariationalAutoencoder, hidden=(400, 200, 100)),
+        _layout("fc_mu", "fc_logvar", 0),
+        _RECIPE,
+        _torch_vae5,
+        "5-layer VAE",
+        "green",
+        835_424,
+    ),
+}

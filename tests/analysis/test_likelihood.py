@@ -12,8 +12,8 @@ from msae_jax.analysis import bounds, elbo, log_likelihood
 from msae_jax.config import ModelConfig, Objective
 from msae_jax.data import Dataset
 from msae_jax.errors import InputError
-from msae_jax.inference import per_sample
 from msae_jax.models.output import Output, finish
+from msae_jax.train.evaluation import per_sample
 
 
 class OneLatent(nn.Module):

@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 
 from msae_jax.analysis import paired
-from msae_jax.analysis.paired import compare, sentence
+from msae_jax.analysis.paired import compare, holm, sentence
 from msae_jax.analysis.statistics import Interval
 from msae_jax.errors import InputError
 from tests.analysis.samples import binomial_range, with_mean_and_std
@@ -319,3 +319,9 @@ def test_sentence_in_the_unit_where_per_cent_would_mislead():
     c = compare(a, b)
     assert c.reduction_percent.mean < 0 < -c.difference.mean
     assert f"lower by {-c.difference.mean:.3g} on average" in sentence("msae", "baseline", c, "MSE")
+
+
+def test_holm() -> None:
+    """By hand: 0.01 x 4, 0.02 x 3, 0.03 x 2, and 0.04, which may not fall below the one before."""
+    np.testing.assert_allclose(holm([0.03, 0.01, 0.04, 0.02]), [0.06, 0.04, 0.06, 0.06])
+    np.testing.assert_allclose(holm([0.7, 0.6]), [1.0, 1.0])

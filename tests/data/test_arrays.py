@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from msae_jax import data
+from msae_jax.data.arrays import as_input
 from msae_jax.errors import InputError
 
 
@@ -148,3 +149,96 @@ def test_missing_files_and_folders_are_named(tmp_path: Path) -> None:
 def test_archives_that_do_not_fit_together(tmp_path: Path, arrays: dict, message: str) -> None:
     with pytest.raises(InputError, match=message):
         data.load(saved(tmp_path / "d.npz", **arrays))
+
+
+def test_uint8_that_is_hardly_an_intensity_is_a_question(tmp_path: Path) -> None:
+    bits = np.array([[0, 1, 1], [1, 0, 1]], np.uint8)
+    np.save(tmp_path / "x.npy", bits)
+    with pytest.raises(InputError, match=r"uint8 of 0 to 1; .*--scale 1 .*--scale 255"):
+        data.load_array(tmp_path / "x.npy")
+    as_they_are = data.load_array(f"{tmp_path}/x.npy?scale=1")
+    assert as_they_are.dtype == np.float32
+    np.testing.assert_array_equal(as_they_are, bits)
+    assert data.load_array(f"{tmp_path}/x.npy?scale=255").dtype == np.uint8
+
+
+@pytest.mark.parametrize("dtype", [np.int64, np.float32, np.uint16])
+def test_images_of_0_to_255_in_other_types_are_a_question(tmp_path: Path, dtype: type) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (3, 4, 4, 1))
+    np.save(tmp_path / "x.npy", images.astype(dtype))
+    with pytest.raises(InputError, match=r"holds whole numbers .*--scale 255 .*--scale 1 as"):
+        data.load_array(tmp_path / "x.npy")
+    scaled = data.load_array(f"{tmp_path}/x.npy?scale=255")
+    assert scaled.dtype == np.uint8  # the same bits as of the file that holds uint8
+    np.testing.assert_array_equal(scaled, images)
+    np.testing.assert_array_equal(data.load_array(f"{tmp_path}/x.npy?scale=1"), images)
+    np.testing.assert_array_equal(data.load_array(f"{tmp_path}/x.npy?scale=2"), images / 2)
+
+
+def test_flat_samples_of_0_to_255_are_read_with_a_note(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    flat = np.random.default_rng(0).integers(0, 256, (3, 16))
+    np.save(tmp_path / "x.npy", flat.astype(np.uint8))
+    assert data.load_array(tmp_path / "x.npy").dtype == np.uint8
+    assert "uint8 is divided by 255 (--scale 1" in caplog.messages[-1]
+    np.save(tmp_path / "x.npy", flat)
+    np.testing.assert_array_equal(data.load_array(tmp_path / "x.npy"), flat)
+    assert "taken as they are (--scale 255" in caplog.messages[-1]
+
+
+def test_channels_first_is_a_question(tmp_path: Path) -> None:
+    images = np.random.default_rng(0).random((5, 3, 8, 7), np.float32)
+    np.save(tmp_path / "x.npy", images)
+    with pytest.raises(InputError, match=r"looks like images .N, C, H, W.: --layout channels-f"):
+        data.load_array(tmp_path / "x.npy")
+    moved = data.load_array(f"{tmp_path}/x.npy?layout=channels-first")
+    assert moved.shape == (5, 8, 7, 3)
+    np.testing.assert_array_equal(moved[:, :, :, 1], images[:, 1])
+    assert data.load_array(f"{tmp_path}/x.npy?layout=channels-last").shape == (5, 3, 8, 7)
+    np.save(tmp_path / "last.npy", np.moveaxis(images, 1, -1))
+    assert data.load_array(tmp_path / "last.npy").shape == (5, 8, 7, 3)
+
+
+def test_what_a_caller_gives_a_model() -> None:
+    import jax.numpy as jnp
+
+    x = np.random.default_rng(0).random((4, 3))
+    for given in [x, x.tolist(), jnp.asarray(x, jnp.float32), np.ma.array(x)]:
+        got = as_input(given)
+        assert got.dtype == np.float32
+        np.testing.assert_array_equal(got, x.astype(np.float32))
+    assert as_input(np.zeros((2, 2), np.uint8)).dtype == np.uint8
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (np.zeros((0, 3)), r"at least one sample, got ndarray of float64 \[0, 3\]"),
+        ([[1.0], [1.0, 2.0]], "got list"),
+        ("text", "got str"),
+        (np.array([[1.0], [np.nan]]), "sample 1 holds NaN or infinity"),
+        (np.array([[1e300]]), "sample 0 holds NaN or infinity in float32"),
+        (np.ma.array([[1.0, 2.0]], mask=[[False, True]]), "holds masked values"),
+        (None, "got NoneType"),
+    ],
+)
+def test_what_is_no_input_of_a_model(given: object, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        as_input(given)
+
+
+def test_a_split_by_hash_does_not_move_when_samples_are_added(tmp_path: Path) -> None:
+    """By permutation, most of the samples that were held out would be trained on."""
+    x = np.random.RandomState(0).rand(400, 6).astype(np.float32)
+    held_out = []
+    for count in (300, 400):
+        np.save(tmp_path / "x.npy", x[:count])
+        dataset = data.load(f"{tmp_path / 'x.npy'}?split=hash")
+        assert len(dataset.train.x) + len(dataset.test.x) == count
+        held_out.append({row.tobytes() for row in dataset.test.x})
+    assert held_out[0] == held_out[1] & {row.tobytes() for row in x[:300]}
+    assert 20 <= len(held_out[0]) <= 40
+    np.save(tmp_path / "x.npy", np.repeat(x[:1], 5, axis=0))
+    with pytest.raises(InputError, match="all samples are equal"):
+        data.load(f"{tmp_path / 'x.npy'}?split=hash")

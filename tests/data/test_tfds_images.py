@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import importlib.util
 import io
+import re
+import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
@@ -247,3 +250,55 @@ def test_data_prepared_for_tensorflow_say_so(tmp_path: Path, monkeypatch: Any) -
     info.write_text(info.read_text().replace("array_record", "tfrecord"))
     with pytest.raises(InputError, match="as tfrecord, expected array_record: delete"):
         data.load("tfds:tiny_pictures")
+
+
+def test_a_prepared_folder_names_no_code_that_runs(
+    fresh: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A folder without a builder in this process: TFDS rebuilds its features from the files."""
+    data.load("tfds:tiny_pictures")
+    folder = fresh / "stranger_pictures" / "1.0.0"
+    shutil.copytree(fresh / "tiny_pictures" / "1.0.0", folder)
+    for path in folder.glob("tiny_pictures-*"):
+        path.rename(folder / path.name.replace("tiny", "stranger"))
+    info = folder / "dataset_info.json"
+    info.write_text(info.read_text().replace("tiny_pictures", "stranger_pictures"))
+    assert data.load("tfds:stranger_pictures").sample_shape == (6, 5, 3)
+    (tmp_path / "hostile_features.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    features = folder / "features.json"
+    honest = features.read_text()
+    classes = set(re.findall(r"tensorflow_datasets[.\w]+_feature\.\w+", honest))
+    assert len(classes) == 3  # the image, the label, the caption
+    for ours in classes:
+        features.write_text(honest.replace(ours, "hostile_features.Image"))
+        with pytest.raises(InputError, match="names the class 'hostile_feat") as caught:
+            data.load("tfds:stranger_pictures")
+        assert "\n" not in str(caught.value)
+    assert not (tmp_path / "ran").exists()
+    assert "hostile_features" not in sys.modules
+    with pytest.raises(ValueError, match="hostile_features"):  # TFDS itself does as it did
+        tfds.features.FeatureConnector.cls_from_name("hostile_features.Image")
+    assert (tmp_path / "ran").exists()
+
+
+def test_community_namespaces_are_refused() -> None:
+    with pytest.raises(InputError, match="community namespace; expected tfds:NAME"):
+        data.load("tfds:huggingface:mnist")
+
+
+@pytest.mark.parametrize("claimed", ["5", "9"])
+def test_a_prepared_folder_that_claims_another_number_of_records_is_refused(
+    tfds_root: Path, claimed: str
+) -> None:
+    """Without a word, the last ones would be left out."""
+    data.load("tfds:tiny_pictures")
+    record = tfds_root / "tiny_pictures" / "1.0.0" / "dataset_info.json"
+    text = record.read_text()
+    assert '"7"' in text
+    record.write_text(text.replace('"7"', f'"{claimed}"'))
+    try:
+        with pytest.raises(InputError, match=r"prepared files are damaged.*\[7\] records"):
+            data.load("tfds:tiny_pictures")
+    finally:
+        record.write_text(text)

@@ -156,3 +156,22 @@ def test_a_table_that_does_not_cover_the_model_says_where() -> None:
         "names modules that it does not have: b",
     ):
         assert words in str(error.value)
+
+
+def test_counts_of_batches_that_old_files_lack_are_zero(published, random_state_dict) -> None:
+    """As `load_state_dict(strict=True)` has it; any other key has to be there."""
+    model = models.build(ModelConfig("conv"))
+    entries = mapping.table(models.find_layout("conv"), model)
+    tensors = random_state_dict(published["conv"])
+    old = {key: array for key, array in tensors.items() if "num_batches" not in key}
+    assert len(tensors) - len(old) == 5
+    variables = mapping.to_variables(entries, old, "the test")
+    back = mapping.to_state_dict(entries, variables, "the test")
+    assert list(back) == list(tensors)
+    for key, array in back.items():
+        expected = old.get(key, np.array(0, np.int64))
+        assert array.dtype == expected.dtype
+        np.testing.assert_array_equal(array, expected)
+    del old["encoder.1.running_var"]
+    with pytest.raises(InputError, match=r"missing: encoder\.1\.running_var\.$"):
+        mapping.to_variables(entries, old, "the test")

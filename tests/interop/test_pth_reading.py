@@ -279,3 +279,30 @@ def test_missing_file_and_folder_are_refused(tmp_path):
         read_pth(tmp_path / "none.pth")
     with pytest.raises(InputError, match="is not a file"):
         read_pth(tmp_path)
+
+
+def without_checksums(path: Path, *, but: str | None = None) -> None:
+    """Makes every CRC-32 of a zip zero, in both of its headers, but that of one member."""
+    with zipfile.ZipFile(path) as archive:
+        checksums = [info.CRC for info in archive.infolist() if info.filename != but]
+    data = path.read_bytes()
+    for checksum in checksums:
+        assert data.count(struct.pack("<I", checksum)) == 2
+        data = data.replace(struct.pack("<I", checksum), bytes(4))
+    path.write_bytes(data)
+
+
+def test_a_file_without_checksums_is_read_with_a_warning(tmp_path):
+    """PyTorch writes zeros where `set_crc32_options(False)` tells it not to compute them."""
+    path = write_zip(tmp_path / "a.pth", state(w=ONE), ONE_DATA)
+    without_checksums(path)
+    with pytest.warns(UserWarning, match=r"a\.pth was saved without checksums.*nothing vouches"):
+        got = read_pth(path)
+    np.testing.assert_array_equal(got["w"], np.array([1.5, -2], np.float32))
+
+
+def test_one_checksum_that_is_there_makes_the_others_count(tmp_path):
+    path = write_zip(tmp_path / "a.pth", state(w=ONE), ONE_DATA)
+    without_checksums(path, but="archive/data.pkl")
+    with pytest.raises(InputError, match="CRC"):
+        read_pth(path)

@@ -231,3 +231,18 @@ def test_published_checkpoints_byte_for_byte(name):
     if not (REFERENCE / name).is_file():
         pytest.skip(f"no {name} in MSAE_REFERENCE_DIR or {REFERENCE}")
     assert_same(read_pth(REFERENCE / name), torch.load(REFERENCE / name, weights_only=True))
+
+
+def test_a_file_without_checksums(tmp_path):
+    expected = {"w": torch.arange(6.0).reshape(2, 3), "b": torch.tensor([1.5, -2.0])}
+    before = torch.serialization.get_crc32_options()
+    torch.serialization.set_crc32_options(False)
+    try:
+        torch.save(expected, tmp_path / "a.pth")
+    finally:
+        torch.serialization.set_crc32_options(before)
+    with pytest.warns(UserWarning, match="nothing vouches"):
+        got = read_pth(tmp_path / "a.pth")
+    assert list(got) == list(expected)
+    for key, array in got.items():
+        np.testing.assert_array_equal(array, expected[key].numpy())

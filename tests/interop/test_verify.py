@@ -18,9 +18,9 @@ from msae_jax.config import ModelConfig
 from msae_jax.data import Dataset
 from msae_jax.errors import InputError
 from msae_jax.interop import load_torch, mapping, save_torch, write_tensors
-from msae_jax.interop import verify as v
-from msae_jax.interop.certificate import Check
-from msae_jax.interop.certificate import compare as compare_traces
+from msae_jax.interop.verification import verify as v
+from msae_jax.interop.verification.certificate import Check
+from msae_jax.interop.verification.comparison import compare as compare_traces
 from msae_jax.models import conv, vae
 from msae_jax.models.layers import BatchNorm, Linear
 from msae_jax.models.layout import Layer, Layout
@@ -28,7 +28,7 @@ from msae_jax.models.output import Output, finish
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed (the torch extra)")
 
-from msae_jax.interop import torch_models  # noqa: E402
+from msae_jax.models import torch_reference  # noqa: E402
 
 # Small enough to compile quickly; square where a transposition would else be seen by its shape.
 SIZES = {
@@ -43,6 +43,24 @@ SIZES = {
     "vae5": {"hidden": [24, 16], "latent_dim": 6},
     "ae5": {"hidden": [24, 16], "latent_dim": 6},
 }
+# Of series, and published by nobody; three channels have another order in PyTorch.
+SERIES = {
+    "pyramid": {
+        "features": 90, "input_channels": 3, "pools": [7, 4, 1], "hidden": 12, "latent_dim": 7,
+    },
+    "pyramid-vae": {
+        "features": 90, "input_channels": 3, "pools": [7, 4, 1], "hidden": 12, "latent_dim": 7,
+    },
+    "lgta": {"features": 30, "input_channels": 3, "step_dim": 2, "hidden": 4},
+    "pca": {"features": 90, "input_channels": 3, "latent_dim": 7},
+    "pyramid-flat": {"features": 24, "level": "conv", "channels": [4, 6], "latent_dim": 5},
+}  # fmt: skip
+CHANNELS = {
+    "msae": {"signal_length": 24, "input_channels": 3, "channels": [4, 6], "hidden": 12,
+             "latent_dim": 9, "pooled": [6, 3]},
+    "baseline": {"features": 90, "input_channels": 3, "hidden": [12], "latent_dim": 8},
+}  # fmt: skip
+ALL = SIZES | SERIES
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -70,10 +88,10 @@ def saved(name: str, folder: Path, seed: int = 0) -> Path:
     """A file as PyTorch saves it, of a model that has trained a little, so that nothing is 0 or 1
     that later is not."""
     torch.manual_seed(seed)
-    model = models.build(ModelConfig(name, SIZES[name]))
-    module = torch_models.build(name, model)
-    image = len(model.sample_shape) == 3
-    shape = (1, *model.sample_shape[:2]) if image else model.sample_shape
+    model = models.build(ModelConfig(name, ALL[name]))
+    module = models.reference(name, model)
+    *size, last = model.sample_shape
+    shape = (last, *size)  # channels first
     optimizer = torch.optim.Adam(module.parameters())
     for _ in range(3):
         x = torch.rand(16, *shape)
@@ -86,7 +104,7 @@ def saved(name: str, folder: Path, seed: int = 0) -> Path:
 
 @pytest.mark.parametrize("name", SIZES)
 def test_our_modules_have_the_published_keys(name: str, published) -> None:
-    state = torch_models.build(name, models.build(ModelConfig(name))).state_dict()
+    state = models.reference(name, models.build(ModelConfig(name))).state_dict()
     assert [(k, tuple(t.shape)) for k, t in state.items()] == list(published[name].items())
 
 
@@ -94,7 +112,7 @@ def test_our_modules_have_the_published_keys(name: str, published) -> None:
 def test_pytorch_computes_the_same_after_a_round_trip(name: str, tmp_path: Path) -> None:
     """PyTorch -> JAX -> .pth -> PyTorch, published sizes: outputs equal, bit for bit."""
     model = models.build(ModelConfig(name))
-    module, again = torch_models.build(name, model), torch_models.build(name, model)
+    module, again = models.reference(name, model), models.reference(name, model)
     image = len(model.sample_shape) == 3
     x = torch.rand(4, *((1, *model.sample_shape[:2]) if image else model.sample_shape))
     module.train()(x)  # moves the running statistics
@@ -110,9 +128,19 @@ def test_pytorch_computes_the_same_after_a_round_trip(name: str, tmp_path: Path)
             assert a is b or torch.equal(a, b)
 
 
-@pytest.mark.parametrize("name", SIZES)
+@pytest.mark.parametrize("name", CHANNELS)
+def test_series_of_channels_are_verified(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(ALL, name, CHANNELS[name])
+    certificate = v.verify(saved(name, tmp_path), ModelConfig(name, CHANNELS[name]))
+    assert certificate.passed, str(certificate)
+
+
+@pytest.mark.parametrize("name", ALL)
 def test_every_model_is_verified(name: str, tmp_path: Path) -> None:
-    certificate = v.verify(saved(name, tmp_path), name)
+    given = ModelConfig(name, SERIES.get(name, {}))
+    certificate = v.verify(saved(name, tmp_path), given)
     assert certificate.passed, str(certificate)
     assert certificate.first_divergence is None
     worst: dict[str, float] = {}
@@ -121,7 +149,7 @@ def test_every_model_is_verified(name: str, tmp_path: Path) -> None:
     assert worst["outputs"] <= 1e-5
     assert worst["batch statistics after 1 step" if name == "conv" else "outputs"] <= 1e-5
     layers = {c.name for c in certificate.checks if c.part == "layers, evaluation"}
-    layout = models.find_layout(name).layers(models.build(ModelConfig(name, SIZES[name])))
+    layout = models.find_layout(name).layers(models.build(ModelConfig(name, ALL[name])))
     assert layers == {f"{side} of {la.torch}" for la in layout for side in ("input", "output")}
     parameters = torch.load(tmp_path / f"{name}.pth", weights_only=True)
     learned = {k for k in parameters if "running" not in k and "num_batches" not in k}
@@ -192,16 +220,18 @@ def test_a_flipped_transposed_convolution_is_caught(tmp_path: Path, monkeypatch)
 def test_a_wrong_flatten_order_is_caught(tmp_path: Path, monkeypatch) -> None:
     """Both sides of the latent: what the encoder flattens, and what the decoder starts from."""
     path = saved("superres", tmp_path)
-    layers = conv.SUPERRES.layers
+    record = models.record("superres")
+    assert record.layout is not None
+    layers, sizes = record.layout
     for field, first in (
         ("flatten_in", "input of encoder.5"),
         ("flatten_out", "input of decoder.5"),
     ):
         broken = Layout(
             lambda m, field=field: tuple(la._replace(**{field: None}) for la in layers(m)),
-            conv.SUPERRES.sizes,
+            sizes,
         )
-        monkeypatch.setitem(models._LAYOUTS, "superres", broken)
+        monkeypatch.setitem(models._RECORDS, "superres", replace(record, layout=broken))
         assert failing(path, "superres")[0] == f"{first} (layers, evaluation)"
 
 
@@ -238,7 +268,9 @@ def test_a_wrong_batch_norm_is_caught(norm, parts: set[str], tmp_path: Path, mon
 def test_swapped_heads_are_caught(tmp_path: Path, monkeypatch) -> None:
     path = saved("vae5", tmp_path)
     swapped = vae._layout("fc_logvar", "fc_mu", 0)
-    monkeypatch.setitem(models._LAYOUTS, "vae5", vae.VAE5._replace(layers=swapped.layers))
+    record = models.record("vae5")
+    layout = record.layout._replace(layers=swapped.layers)
+    monkeypatch.setitem(models._RECORDS, "vae5", replace(record, layout=layout))
     # The heads have one shape: that the two layers' own outputs agree hides nothing.
     assert "outputs" in failing(path, "vae5")[1]
 
@@ -273,7 +305,7 @@ class OwnTorch(torch.nn.Module):
 
     def forward(self, x, eps=None):
         z = self.down(x)
-        return torch_models.Result(self.up(z), z)
+        return torch_reference.Result(self.up(z), z)
 
 
 def test_a_users_model_is_verified_against_a_users_module(tmp_path: Path) -> None:
@@ -287,7 +319,7 @@ def test_a_users_model_is_verified_against_a_users_module(tmp_path: Path) -> Non
         with pytest.raises(InputError, match="no PyTorch reference module"):
             v.verify(tmp_path / "own.pth", "own")
     finally:
-        del models._MODELS["own"], models._LAYOUTS["own"]
+        del models._RECORDS["own"]
 
 
 def test_data_that_do_not_fit_are_refused(tmp_path: Path, signals: Dataset) -> None:

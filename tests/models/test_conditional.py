@@ -5,13 +5,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from msae_jax import losses, models, train
+from msae_jax import models, train
 from msae_jax.analysis import decode
 from msae_jax.config import ModelConfig, Objective, OptimizerConfig, TrainConfig
 from msae_jax.data import Dataset, Split
 from msae_jax.errors import InputError
-from msae_jax.inference import evaluate, reconstruct
 from msae_jax.models.conditional import ConditionalVae, with_classes
+from msae_jax.train import losses
+from msae_jax.train.evaluation import evaluate, reconstruct
 
 NAME = "msae_jax.models.conditional:ConditionalVae"
 SMALL = ModelConfig(NAME, {"classes": 3, "hidden": [8], "latent_dim": 2})

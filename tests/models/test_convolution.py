@@ -277,4 +277,4 @@ def test_shapes_that_do_not_fit_are_refused(op, x, kernel):
     ],
 )
 def test_fourier_space_is_for_small_images_and_many_channels(x, kernel, geometry, pays):
-    assert convolution._fourier_pays(x, kernel, geometry) is pays
+    assert convolution._fourier_pays(np.zeros(x), np.zeros(kernel), geometry) is pays

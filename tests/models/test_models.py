@@ -6,13 +6,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from msae_jax import compiling, models
+from msae_jax import models
 from msae_jax.config import ModelConfig
 from msae_jax.errors import InputError
 from msae_jax.models.conv import halve
 from msae_jax.models.layers import Linear
 from msae_jax.models.multiscale import adaptive_average_pool
 from msae_jax.models.output import Output, finish
+from msae_jax.system import compiling
 
 PARAMETERS = {
     "msae": 137_024,
@@ -33,7 +34,9 @@ def made() -> dict[str, tuple]:
     """Each model with its variables and a batch of three samples in [0, 1]."""
     found = {}
     init = jax.jit(
-        models.init_variables, static_argnums=(0, 2), compiler_options=compiling.quickly()
+        models.init_variables,
+        static_argnums=(0, 2),
+        compiler_options=compiling.fast_compile_options(),
     )
     for name in PARAMETERS:
         model = models.build(ModelConfig(name))
@@ -43,7 +46,11 @@ def made() -> dict[str, tuple]:
 
 
 def test_the_registry_is_complete() -> None:
-    assert models.names()[: len(PARAMETERS)] == list(PARAMETERS)
+    for name, count in PARAMETERS.items():
+        record = models.record(name)
+        assert record.parameters == count
+        assert None not in (record.layout, record.recipe, record.reference, record.colour)
+    assert {*PARAMETERS} <= {*models.names()}
 
 
 @pytest.mark.parametrize("name", PARAMETERS)
@@ -129,7 +136,7 @@ def _shapes(model: nn.Module, sample_shape: tuple[int, ...]) -> Output:
         (ModelConfig("vae5", {"hidden": [400, 0]}), None, "list of positive integers"),
         (ModelConfig("conv"), (784,), "expects images"),
         (ModelConfig("no_such_module:Model"), None, "cannot import"),
-        (ModelConfig("math:pi"), None, "not a flax.linen.Module"),
+        (ModelConfig("math:pi"), None, "expected a flax.linen.Module"),
     ],
 )
 def test_bad_configurations_are_named(config: ModelConfig, shape, words: str) -> None:
@@ -184,7 +191,7 @@ def test_a_users_model_is_built_by_name_and_by_path() -> None:
         with pytest.raises(InputError, match="exists already"):
             models.register("tiny", Tiny)
     finally:
-        del models._MODELS["tiny"]
+        del models._RECORDS["tiny"]
     assert isinstance(
         models.build(ModelConfig("flax.linen:Sequential", {"layers": []})), nn.Sequential
     )

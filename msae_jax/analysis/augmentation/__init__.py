@@ -1,0 +1,78 @@
+"""Augmented series: transforms, directly or in latents, and how good what they make is."""
+
+from msae_jax.analysis.augmentation.comparison import (
+    Quality,
+    compared,
+    measured,
+    quality,
+    quality_at,
+    transforms_of,
+)
+from msae_jax.analysis.augmentation.controls import Codec, principal_components
+from msae_jax.analysis.augmentation.copies import (
+    as_series,
+    augmented,
+    covering,
+    every,
+    in_units,
+    joined,
+    latent_count,
+    model_codec,
+)
+from msae_jax.analysis.augmentation.measures import (
+    Controllability,
+    Match,
+    Spread,
+    Transfer,
+    controllability,
+    discriminative_score,
+    pca_ratio,
+    rms,
+    spread,
+    strength_at,
+    transfer_error,
+    wasserstein,
+)
+from msae_jax.train.transforms import (
+    TRANSFORMS,
+    Transform,
+    chain,
+    in_latents,
+    named,
+)
+
+__all__ = [
+    "TRANSFORMS",
+    "Codec",
+    "Controllability",
+    "Match",
+    "Quality",
+    "Spread",
+    "Transfer",
+    "Transform",
+    "as_series",
+    "augmented",
+    "chain",
+    "compared",
+    "controllability",
+    "covering",
+    "discriminative_score",
+    "every",
+    "in_latents",
+    "in_units",
+    "joined",
+    "latent_count",
+    "measured",
+    "model_codec",
+    "named",
+    "pca_ratio",
+    "principal_components",
+    "quality",
+    "quality_at",
+    "rms",
+    "spread",
+    "strength_at",
+    "transfer_error",
+    "transforms_of",
+    "wasserstein",
+]

@@ -1,0 +1,33 @@
+"""The configuration of a training run: one tree of frozen dataclasses, validated when made.
+
+Every default of the project is visible in `tree`; the published recipes, which differ from it, are
+in `msae_jax.recipes`. A configuration goes to JSON and back unchanged (`to_dict`, `from_dict`).
+"""
+
+from msae_jax.config.metrics import METRIC_KINDS, METRICS, Metric
+from msae_jax.config.tree import (
+    LIKELIHOODS,
+    EarlyStopping,
+    ModelConfig,
+    Objective,
+    OptimizerConfig,
+    TrainConfig,
+)
+from msae_jax.config.values import differences, from_dict, override, parse_assignment, to_dict
+
+__all__ = [
+    "LIKELIHOODS",
+    "METRICS",
+    "METRIC_KINDS",
+    "EarlyStopping",
+    "Metric",
+    "ModelConfig",
+    "Objective",
+    "OptimizerConfig",
+    "TrainConfig",
+    "differences",
+    "from_dict",
+    "override",
+    "parse_assignment",
+    "to_dict",
+]

@@ -1,0 +1,189 @@
+"""The frozen dataclasses of a configuration, which check their values when they are made."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from msae_jax.config.metrics import METRICS
+from msae_jax.errors import InputError, unknown_name
+
+LIKELIHOODS = ["gaussian", "bernoulli"]
+"""The names that `Objective.likelihood` takes; `msae_jax.train.losses.register` adds to them."""
+
+
+def _choice(where: str, value: str, choices: Collection[str]) -> None:
+    if value not in choices:
+        raise unknown_name(where, value, choices)
+
+
+def _at_least(where: str, value: float, low: float, *, exclusive: bool = False) -> None:
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not number or not (value > low if exclusive else value >= low):
+        bound = f"greater than {low}" if exclusive else f"at least {low}"
+        raise InputError(f"{where} must be {bound}, got {value!r}.")
+
+
+def _whole(where: str, value: int, low: int) -> None:
+    if type(value) is not int or value < low:
+        raise InputError(f"{where} must be a whole number, at least {low}, got {value!r}.")
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """A registered model name (or `package.module:Class`) and the fields that differ from its
+    defaults; `init_scheme` picks PyTorch's or Flax's default initial weights."""
+
+    name: str = "msae"
+    options: Mapping[str, Any] = field(default_factory=dict)
+    init_scheme: Literal["torch", "flax"] = "torch"
+
+    def __post_init__(self) -> None:
+        _choice("init", self.init_scheme, ("torch", "flax"))
+        if not isinstance(self.options, Mapping):
+            raise InputError(f"options must be fields of the model, got {self.options!r}.")
+
+
+@dataclass(frozen=True)
+class Objective:
+    """What is minimised; see `msae_jax.train.losses` for the equations.
+
+    Attributes:
+      likelihood: `gaussian` (unit variance: squared error), `bernoulli` (cross-entropy from
+        logits, data in [0, 1]), another registered name, or your own as `package.module:name`.
+      reduction: `mean` over samples and pixels (PyTorch's `MSELoss` and `BCELoss`), `batchmean`
+        (nats, summed over a sample, mean over the batch) or `sum` (nats, summed over both).
+      beta: the weight of the KL term of a variational model.
+      noise_std: of the Gaussian noise that training adds to the input and not to the target.
+      anneal_epochs, anneal_steps: of training, in which the weight of the KL term rises to beta.
+      free_bits: nats that the KL term counts at least for each latent.
+      mmd, l1, contractive, equivariance: weights of what `msae_jax.train.regularizers` adds in
+        training; `equivariance` needs a model with latents for each time step.
+      equivariance_transform: the transforms that equivariance is asked for, written like `augment`.
+      augment: of series, the transforms that change each training batch, such as
+        `jitter:0.1,drift:0.2`; see `msae_jax.train.transforms`. The target is the changed series.
+    """
+
+    likelihood: str = "gaussian"
+    reduction: Literal["mean", "batchmean", "sum"] = "mean"
+    beta: float = 1.0
+    noise_std: float = 0.0
+    anneal_epochs: int = 0
+    anneal_steps: int = 0
+    free_bits: float = 0.0
+    mmd: float = 0.0
+    mmd_kernel: Literal["imq", "rbf"] = "imq"
+    l1: float = 0.0
+    contractive: float = 0.0
+    equivariance: float = 0.0
+    equivariance_transform: str = "jitter:0.2,scaling:0.2,magnitude-warp:0.2,drift:0.2,trend:0.2"
+    augment: str = ""
+
+    def __post_init__(self) -> None:
+        if ":" not in self.likelihood:
+            _choice("likelihood", self.likelihood, LIKELIHOODS)
+        _choice("reduction", self.reduction, ("mean", "batchmean", "sum"))
+        _choice("mmd_kernel", self.mmd_kernel, ("imq", "rbf"))
+        weights = ("free_bits", "mmd", "l1", "contractive", "equivariance")
+        for name in ("beta", "noise_std", *weights):
+            _at_least(name, getattr(self, name), 0.0)
+        if self.augment and self.likelihood == "bernoulli":
+            raise InputError("augment leaves [0, 1], which the bernoulli likelihood needs.")
+        for name in ("anneal_epochs", "anneal_steps"):
+            _whole(name, getattr(self, name), 0)
+        if self.anneal_epochs and self.anneal_steps:
+            raise InputError("give anneal_epochs or anneal_steps, not both.")
+
+
+@dataclass(frozen=True)
+class OptimizerConfig:
+    """An Optax optimiser by name, its schedule, and clipping of the gradient's global norm.
+
+    Attributes:
+      learning_rate: the peak of the schedule.
+      schedule: `constant`, `cosine` or `linear`; the last two fall to `final_fraction` of the peak
+        at the end of training. `warmup_steps` of linear rise may precede each.
+      momentum: of `sgd` and `rmsprop` only. weight_decay: of `adamw` and `lion` only.
+    """
+
+    name: Literal["adam", "adamw", "sgd", "rmsprop", "lion"] = "adam"
+    learning_rate: float = 1e-3
+    schedule: Literal["constant", "cosine", "linear"] = "constant"
+    warmup_steps: int = 0
+    final_fraction: float = 0.0
+    momentum: float = 0.0
+    weight_decay: float = 0.0
+    clip_norm: float | None = None
+
+    def __post_init__(self) -> None:
+        _choice("optimizer", self.name, ("adam", "adamw", "sgd", "rmsprop", "lion"))
+        _choice("schedule", self.schedule, ("constant", "cosine", "linear"))
+        _at_least("learning rate", self.learning_rate, 0.0, exclusive=True)
+        _whole("warmup_steps", self.warmup_steps, 0)
+        _at_least("final_fraction", self.final_fraction, 0.0)
+        _at_least("momentum", self.momentum, 0.0)
+        _at_least("weight_decay", self.weight_decay, 0.0)
+        if self.clip_norm is not None:
+            _at_least("clip_norm", self.clip_norm, 0.0, exclusive=True)
+        if self.momentum and self.name not in ("sgd", "rmsprop"):
+            raise InputError(f"momentum belongs to sgd and rmsprop; {self.name} does not take it.")
+        if self.weight_decay and self.name not in ("adamw", "lion"):
+            raise InputError(f"weight_decay belongs to adamw and lion; {self.name} has none.")
+        if self.final_fraction and self.schedule == "constant":
+            raise InputError("final_fraction needs schedule 'cosine' or 'linear', got 'constant'.")
+
+
+@dataclass(frozen=True)
+class EarlyStopping:
+    """Stop when `metric` (lower is better) has not improved for `patience` epochs."""
+
+    patience: int
+    metric: str = "test_loss"
+
+    def __post_init__(self) -> None:
+        _whole("patience", self.patience, 1)
+        _choice("metric", self.metric, METRICS)
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """One training run of one seed.
+
+    Attributes:
+      data: a name of `msae_jax.data`, a path to a user's arrays, or `package.module:name`.
+      pipeline: `resident` keeps the whole set on the device; `streaming` reads it batch by batch.
+      best_metric: the metric (lower is better) whose best checkpoint is kept beside the latest.
+      checkpoint_every: epochs between checkpoints; the last epoch always has one.
+    """
+
+    model: ModelConfig = field(default_factory=ModelConfig)
+    data: str = "sines"
+    objective: Objective = field(default_factory=Objective)
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    epochs: int = 10
+    batch_size: int = 128
+    seed: int = 0
+    early_stopping: EarlyStopping | None = None
+    pipeline: Literal["resident", "streaming"] = "resident"
+    best_metric: str = "test_loss"
+    checkpoint_every: int = 1
+
+    def __post_init__(self) -> None:
+        kinds = {"model": ModelConfig, "objective": Objective, "optimizer": OptimizerConfig}
+        for name, kind in kinds.items():
+            if not isinstance(value := getattr(self, name), kind):
+                raise InputError(f"{name} must be a config.{kind.__name__}, got {value!r}.")
+        if not isinstance(self.early_stopping, EarlyStopping | None):
+            raise InputError(
+                "early_stopping must be a config.EarlyStopping or None, got "
+                f"{self.early_stopping!r}."
+            )
+        _whole("epochs", self.epochs, 1)
+        _whole("batch size", self.batch_size, 1)
+        _whole("seed", self.seed, 0)
+        _whole("checkpoint_every", self.checkpoint_every, 1)
+        if self.seed >= 2**32:
+            raise InputError(f"seed must be below 2**32, got {self.seed}.")
+        _choice("pipeline", self.pipeline, ("resident", "streaming"))
+        _choice("metric", self.best_metric, METRICS)

@@ -1,0 +1,99 @@
+"""A configuration as nested dicts of JSON values, changed field by field, and back."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import types
+import typing
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from msae_jax.config.tree import TrainConfig
+from msae_jax.errors import InputError, unknown_name
+
+T = TypeVar("T")
+
+
+def to_dict(config: Any) -> dict[str, Any]:
+    """Returns the configuration as nested dicts of JSON values."""
+    return dataclasses.asdict(config)
+
+
+def from_dict(cls: type[T], values: Mapping[str, Any]) -> T:
+    """Builds the configuration class `cls` from nested dicts.
+
+    Raises:
+      InputError: a field that `cls` does not have, or a value that it refuses.
+    """
+    hints = typing.get_type_hints(cls)
+    known = [f.name for f in dataclasses.fields(cls)]  # type: ignore[arg-type]
+    for name in values:
+        if name not in known:
+            raise unknown_name(f"field of {cls.__name__}", name, known)
+    return cls(**{name: _field(name, hints[name], value) for name, value in values.items()})
+
+
+def _field(name: str, hint: Any, value: Any) -> Any:
+    options = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+    for option in options:
+        if dataclasses.is_dataclass(option) and value is not None:
+            if not isinstance(value, Mapping):
+                raise InputError(f"{name} has fields of its own, set those; got {value!r}.")
+            return from_dict(option, value)  # type: ignore[arg-type]
+    if hint is str and not isinstance(value, str):
+        raise InputError(f"{name} must be text, got {value!r}.")
+    return value
+
+
+def differences(a: Mapping[str, Any], b: Mapping[str, Any], prefix: str = "") -> dict[str, tuple]:
+    """Returns `{dotted field: (value in a, value in b)}` of every field that differs."""
+    found: dict[str, tuple] = {}
+    for name in sorted({*a, *b}):
+        left, right = a.get(name), b.get(name)
+        if isinstance(left, Mapping) and isinstance(right, Mapping):
+            found |= differences(left, right, f"{prefix}{name}.")
+        elif left != right:
+            found[prefix + name] = (left, right)
+    return found
+
+
+def override(settings: TrainConfig, changes: Mapping[str, Any]) -> TrainConfig:
+    """Returns `settings` with fields replaced by dotted name, e.g. `optimizer.learning_rate`.
+
+    A name that is no field of `TrainConfig` is an option of the model: `latent_dim` is
+    `model.options.latent_dim`. Naming a field of `early_stopping` turns it on.
+
+    Raises:
+      InputError: a field that does not exist, or a value that it refuses.
+    """
+    values = to_dict(settings)
+    top = {f.name for f in dataclasses.fields(TrainConfig)}
+    for name, value in changes.items():
+        first, *rest = name.split(".")
+        *parents, leaf = [first, *rest] if first in top else ["model", "options", *name.split(".")]
+        node = values
+        for parent in parents:
+            if not isinstance(node.get(parent), dict):
+                node[parent] = {}
+            node = node[parent]
+        node[leaf] = value
+    try:
+        return from_dict(TrainConfig, values)
+    except TypeError as error:
+        raise InputError(f"incomplete configuration: {error}.") from error
+
+
+def parse_assignment(text: str) -> tuple[str, Any]:
+    """Splits `field=value`; the value is JSON where it parses as such, else a string.
+
+    Raises:
+      InputError: there is no `=`.
+    """
+    name, equals, value = text.partition("=")
+    if not equals or not name:
+        raise InputError(f"expected FIELD=VALUE, got {text!r}.")
+    try:
+        return name, json.loads(value)
+    except json.JSONDecodeError:
+        return name, value

@@ -1,0 +1,119 @@
+"""Trained weights from and to PyTorch files: opened with their model, and written."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+import flax.linen as nn
+import numpy as np
+
+from msae_jax import models
+from msae_jax.config import ModelConfig, TrainConfig
+from msae_jax.data.facts import Facts
+from msae_jax.interop import mapping
+from msae_jax.interop.files import tensor_files
+from msae_jax.interop.recognition import described, note_of, recognise, untold
+from msae_jax.recipes import recipe
+
+
+class Weights(NamedTuple):
+    """A model, its variables, and the configuration that trained them.
+
+    Attributes:
+      facts: what a run knows of the data that it was trained on; None where nothing is known.
+    """
+
+    model: nn.Module
+    variables: dict[str, Any]
+    config: TrainConfig
+    facts: Facts | None = None
+
+
+class Trained(Protocol):
+    """What `save_torch` reads of a `Weights` or of a `Run`."""
+
+    @property
+    def model(self) -> nn.Module: ...
+    @property
+    def variables(self) -> Mapping[str, Any]: ...
+    @property
+    def config(self) -> TrainConfig: ...
+
+
+def load_torch(path: str | Path, model: str | ModelConfig | None = None) -> Weights:
+    """Opens a `.pth`, `.pt`, `.ckpt` or `.safetensors` file as Flax variables, dtypes unchanged.
+
+    Dense models read flat samples in the file's own order: PyTorch flattens images channels first.
+
+    Args:
+      model: its name, or a configuration whose options cannot be read off the shapes. By default
+        the model that a `.safetensors` file of `save_torch` notes, options included; else the one
+        registered model that keys and shapes fit. What neither tells has its default
+        (`assumptions`).
+
+    Returns:
+      The model, its variables as NumPy arrays, and the published recipe with the model's sizes.
+
+    Raises:
+      InputError: the file cannot be read; no model or several fit; or, listed all together, every
+        key that is missing, unexpected, doubled or mis-shaped.
+    """
+    tensors = tensor_files.read_tensors(path)
+    given = ModelConfig(model) if isinstance(model, str) else model
+    match = recognise(tensors, given, tensor_files.read_note(path), str(path))
+    source = described(str(path), match.config)
+    variables = mapping.to_variables(match.entries, tensors, source)
+    settings = replace(recipe(match.config.name), model=match.config)
+    return Weights(match.model, variables, settings)
+
+
+def save_torch(path: str | Path, trained: Trained, *, overwrite: bool = False) -> None:
+    """Writes weights (of `load_weights`, `load_torch` or `fit`) as `.pth` or `.safetensors`.
+
+    The latter also notes the model and its options, not all of which the shapes tell.
+
+    Raises:
+      InputError: the file exists, the model has no PyTorch layout, or the variables do not fit it.
+    """
+    note = note_of(trained.config.model.name, trained.model)
+    tensor_files.write_tensors(path, state_dict(trained), overwrite, note)
+
+
+def state_dict(trained: Trained) -> dict[str, np.ndarray]:
+    """Returns the PyTorch state dict of trained weights, in PyTorch's order."""
+    name = trained.config.model.name
+    entries = mapping.table(models.find_layout(name), trained.model)
+    return mapping.to_state_dict(entries, trained.variables, f"the variables of model {name!r}")
+
+
+def assumptions(path: str | Path, weights: Weights, given: ModelConfig | None = None) -> str | None:
+    """Returns what was assumed of a file's model because its keys and shapes do not tell.
+
+    Returns None where nothing was: of a run directory, of a file in which `save_torch` noted the
+    model, and where `given` has every field that the shapes do not tell.
+    """
+    config, model = weights.config.model, weights.model
+    if Path(path).is_dir() or tensor_files.read_note(path) == note_of(config.name, model):
+        return None
+    options = given.options if given else {}
+    fields = {key: value for key, value in untold(config, model).items() if key not in options}
+    if not fields:
+        return None
+    values = ", ".join(f"{field}={value}" for field, value in fields.items())
+    return (
+        f"taken as model {config.name!r} with {values} and that model's activations (of the "
+        "published ones: ReLU), which keys and shapes do not tell. If the weights were trained "
+        f"otherwise: --model {config.name} --set FIELD=VALUE"
+    )
+
+
+def float32(array: np.ndarray) -> np.ndarray:
+    """Returns an array to compute with: float32, or integers as they are.
+
+    Values beyond float32's range become infinite.
+    """
+    with np.errstate(over="ignore"):
+        return array if array.dtype.kind in "iu" else array.astype(np.float32, copy=False)

@@ -1,0 +1,134 @@
+"""The certificate of a verification: what was compared and what came out, as text and as JSON."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from msae_jax.errors import printable
+
+SLACK = 4  # times PyTorch's own error
+WIDEST = 10  # times the stated tolerance
+
+
+@dataclass(frozen=True)
+class Check:
+    """One comparison.
+
+    Attributes:
+      part: e.g. `gradients`. name: e.g. `encoder.0.weight`.
+      max_abs: the largest difference, JAX in float32 to PyTorch in float32.
+      relative: that difference in the L2 norm, relative to PyTorch's.
+      error: of JAX in float32, in terms of `measure`. own: of PyTorch in float32.
+      stated: the tolerance by itself. tolerance: what `error` may be, `stated` or wider.
+    """
+
+    part: str
+    name: str
+    max_abs: float
+    relative: float
+    measure: str
+    error: float
+    own: float
+    stated: float
+    tolerance: float
+    passed: bool
+
+    @property
+    def widened(self) -> str | None:
+        """By how much the tolerance is wider than stated, and why; None where it is not."""
+        if self.tolerance == self.stated:
+            return None
+        most = f" (no wider than {WIDEST} times)" if SLACK * self.own > self.tolerance else ""
+        return (
+            f"tolerance {self.stated:.1e}, widened to {self.tolerance:.1e}{most}: PyTorch's own "
+            f"float32 is {self.own:.1e} from float64"
+        )
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """What was found about a file.
+
+    Attributes:
+      subject: the file, its digest, the model. conditions: precision, device, versions, batch.
+      facts: what needs no PyTorch: name -> (holds, description).
+      checks: JAX against PyTorch; empty without PyTorch.
+    """
+
+    subject: dict[str, Any]
+    conditions: dict[str, Any]
+    facts: dict[str, tuple[bool, str]]
+    checks: list[Check] = field(default_factory=list)
+
+    @property
+    def passed(self) -> bool:
+        return all(holds for holds, _ in self.facts.values()) and all(c.passed for c in self.checks)
+
+    @property
+    def first_divergence(self) -> str | None:
+        """The first layer, in the order of computation, that is out of tolerance."""
+        for check in self.checks:
+            if check.part.startswith("layers") and not check.passed:
+                return f"{check.name} ({check.part})"
+        return None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the certificate as JSON values; what is not finite as strings."""
+        return {
+            "passed": self.passed,
+            "first_divergence": self.first_divergence,
+            **self.subject,
+            "conditions": self.conditions,
+            "facts": {k: {"holds": h, "description": d} for k, (h, d) in self.facts.items()},
+            "checks": [
+                {k: v if not isinstance(v, float) or math.isfinite(v) else str(v)
+                 for k, v in asdict(check).items()}
+                | {"widened": check.widened}
+                for check in self.checks
+            ],
+        }  # fmt: skip
+
+    def __str__(self) -> str:
+        lines = [f"{name}: {value}" for name, value in self.subject.items()]
+        lines += [f"{name}: {value}" for name, value in self.conditions.items()]
+        lines += [f"{_verdict(holds)}  {n}: {d}" for n, (holds, d) in self.facts.items()]
+        lines += list(_table(self.checks))
+        if self.first_divergence:
+            lines.append(f"first layer that diverges: {self.first_divergence}")
+        passed = "verified" if self.checks else "verified as far as can be without PyTorch"
+        lines.append(passed if self.passed else "NOT VERIFIED")
+        return printable("\n".join(lines))
+
+
+def _verdict(passed: bool) -> str:
+    return "ok  " if passed else "FAIL"
+
+
+def _table(checks: list[Check]) -> Iterator[str]:
+    """Yields every layer's output; of other parts the worst entry, and those that fail or that
+    only a widened tolerance lets pass."""
+    if not checks:
+        return
+    yield (
+        f"{'':6}{'':38}{'max |JAX - PyTorch|':>20}{'relative':>10}{'error':>10}"
+        f"{'own':>10}{'tolerance':>11}"
+    )
+    yield "      (error: of JAX float32 to PyTorch float64; own: of PyTorch float32 to the same)"
+    for part in dict.fromkeys(check.part for check in checks):
+        rows = [check for check in checks if check.part == part]
+        worst = max(rows, key=lambda c: (not c.passed, c.error / c.tolerance))
+        shown = [c for c in rows if c.error > c.stated or not c.passed or c is worst]
+        if part == "layers, evaluation":
+            shown = [c for c in rows if c in shown or c.name.startswith("output")]
+        widened = sum(c.widened is not None for c in rows)
+        count = f", {widened} with a widened tolerance" if widened else ""
+        yield f"{part}, {len(rows)} compared{count}, worst {worst.name}"
+        for c in shown:
+            yield (
+                f"{_verdict(c.passed)}  {c.name:38}{c.max_abs:20.2e}{c.relative:10.1e}"
+                f"{c.error:10.1e}{c.own:10.1e}{c.tolerance:11.1e}  {c.measure}"
+                f"{f'; {c.widened}' if c.widened else ''}"
+            )

@@ -1,0 +1,213 @@
+"""How closely two frameworks agree, quantity by quantity, and what counts as agreement.
+
+The yardstick is PyTorch in float64, exact for our purposes. JAX in float32 has to be within a
+tolerance of it; `own` is how far PyTorch in float32 is from it, by the same measure. Where PyTorch
+itself is further off than a quarter of the stated tolerance, the tolerance is widened to four times
+its own error: a float32 program cannot be told from an exact one more finely. It is never widened
+beyond ten times, behind which something broken could hide, and the certificate says where and why
+it is. Three facts set the measures:
+
+- The gradient of a bias right before batch norm is zero, so that float32 gives pure rounding noise.
+  Gradients (and moments) that are zero to float64 rounding are measured against the norm of the
+  whole gradient.
+- Adam divides each gradient by its own size, so that noise becomes a step of up to the learning
+  rate. After one step the parameters may differ by as much as gradients within their tolerance
+  allow. Those with a zero gradient may differ by a full step every step. A batch norm right behind
+  such a bias takes it off again, so that only its running mean shows it: from the second step on
+  that one may differ as much. Every other running mean is held to the tolerance.
+- Adam also carries rounding on from step to step (one ReLU that switches in one of the two is
+  enough), so that ten steps are compared a hundred times less finely than one.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Collection, Mapping
+from functools import partial
+from typing import NamedTuple
+
+import numpy as np
+
+from msae_jax.interop.verification.certificate import SLACK, WIDEST, Check
+from msae_jax.interop.verification.trace import Arrays, Trace
+
+ABSOLUTE = "max absolute"
+LARGEST = "max, relative to the layer's largest value"
+NORM = "L2, relative to its norm"
+STEP = "L2, relative to its norm; tolerance: what that of the gradient allows"
+GLOBAL = "L2, relative to the whole gradient's norm (this one is zero)"
+NOISE = "max absolute; tolerance: a full step every step (the gradient of this bias is zero)"
+MEAN = "max absolute; tolerance: a full step every step of the bias before (its gradient is zero)"
+ZERO = 1e-10  # of the whole gradient's norm: a gradient that is zero to float64 rounding
+
+
+class _Limit(NamedTuple):
+    """How one array is compared: in which unit, how far it may be off, relative to what."""
+
+    measure: str
+    tolerance: float
+    scale: float = 1.0
+
+
+class _Row(NamedTuple):
+    """What is compared and how: arrays by name, all in the same way but for exceptions.
+
+    Attributes:
+      part: of the certificate. arrays: what of a trace is compared.
+      measure: the unit. tolerance: how far an array may be off, in that unit.
+      exceptions: by name, arrays that are measured in another way.
+    """
+
+    part: str
+    arrays: Callable[[Trace], Arrays]
+    measure: str
+    tolerance: float
+    exceptions: Mapping[str, _Limit] = {}
+
+    def limit(self, name: str, reference: np.ndarray) -> _Limit:
+        if name in self.exceptions:
+            return self.exceptions[name]
+        scale = 1.0
+        if self.measure == NORM:
+            scale = _norm(reference)
+        elif self.measure == LARGEST:
+            scale = float(np.abs(reference).max())
+        return _Limit(self.measure, self.tolerance, scale)
+
+
+def compare(ours: Trace, torch: Trace, exact: Trace, learning_rate: float) -> list[Check]:
+    """Compares JAX in float32 and PyTorch in float32 with PyTorch in float64."""
+    checks = []
+    for row in _rows(exact, learning_rate):
+        jax_arrays, torch_arrays = row.arrays(ours), row.arrays(torch)
+        for name, reference in row.arrays(exact).items():
+            checks.append(_check(row, name, jax_arrays[name], torch_arrays[name], reference))
+    return checks
+
+
+def _rows(exact: Trace, learning_rate: float) -> list[_Row]:
+    """Returns every comparison, in the order of the certificate."""
+    whole = math.sqrt(sum(_norm(g) ** 2 for g in exact.gradients.values()))
+    zero = {key for key, g in exact.gradients.items() if _norm(g) <= ZERO * whole}
+    all_steps = f"all {len(exact.losses)} steps"
+
+    def zeros(tolerance: float, scale: float) -> dict[str, _Limit]:
+        return dict.fromkeys(zero, _Limit(GLOBAL, tolerance, scale))
+
+    rows = [
+        _Row("outputs", lambda t: t.outputs, ABSOLUTE, 1e-5),
+        _Row("layers, evaluation", lambda t: t.evaluation, LARGEST, 1e-5),
+        _Row("layers, training", lambda t: t.training, LARGEST, 1e-5),
+        _Row("loss", lambda t: {"first step": t.losses[:1]}, NORM, 1e-5),
+        _Row("loss", lambda t: {all_steps: t.losses}, NORM, 1e-3),
+        _Row("gradients", lambda t: t.gradients, NORM, 1e-5, zeros(1e-5, whole)),
+    ]
+    for n in exact.after:
+        moved = learning_rate * n
+        after = f"after {n} step{'s' if n > 1 else ''}"
+        parameters, statistics = f"parameters {after}", f"batch statistics {after}"
+        learned, stats = partial(_learned, steps=n), partial(_statistics, steps=n)
+        first, second = partial(_first_moments, steps=n), partial(_second_moments, steps=n)
+        if n == 1:
+            sizes = {key: whole if key in zero else _norm(g) for key, g in exact.gradients.items()}
+            stepped = {
+                key: _stepped(array, moved * _step_tolerance(exact.gradients[key], sizes[key]))
+                for key, array in learned(exact).items()
+            }
+            rows += [
+                _Row(parameters, learned, STEP, 1e-6, stepped),
+                _Row(statistics, stats, ABSOLUTE, 1e-5),
+                _Row(f"{statistics}, relative", stats, NORM, 2e-6),
+                _Row(f"first moments {after}", first, NORM, 1e-5, zeros(1e-5, whole)),
+                _Row(f"second moments {after}", second, NORM, 2e-5, zeros(2e-5, whole**2)),
+            ]
+        else:
+            noise = dict.fromkeys(zero, _Limit(NOISE, moved))
+            means = _absorbing(stats(exact), exact.training, zero)
+            rows += [
+                _Row(parameters, learned, NORM, 1e-3, noise),
+                _Row(statistics, stats, NORM, 1e-3, dict.fromkeys(means, _Limit(MEAN, moved))),
+                _Row(f"first moments {after}", first, NORM, 1e-2, zeros(1e-2, whole)),
+                _Row(f"second moments {after}", second, NORM, 1e-2, zeros(1e-2, whole**2)),
+            ]
+    return rows
+
+
+def _check(row: _Row, name: str, ours: np.ndarray, torch: np.ndarray, exact: np.ndarray) -> Check:
+    """Compares one array of JAX in float32 with PyTorch's in float32 and in float64."""
+    measure, stated, scale = row.limit(name, exact)
+    error = _distance(ours, exact, measure) / (scale or 1.0)
+    own = _distance(torch, exact, measure) / (scale or 1.0)
+    widened = min(max(stated, SLACK * own), WIDEST * stated)
+    tolerance = stated if measure in (NOISE, MEAN) else widened
+    return Check(
+        row.part,
+        name,
+        max_abs=_distance(ours, torch, ABSOLUTE),
+        relative=_distance(ours, torch, NORM) / (_norm(torch) or 1.0),
+        measure=measure,
+        error=error,
+        own=own,
+        stated=stated,
+        tolerance=tolerance,
+        passed=error <= tolerance,
+    )
+
+
+def _learned(trace: Trace, steps: int) -> Arrays:
+    state = trace.after[steps].state
+    return {key: array for key, array in state.items() if key in trace.gradients}
+
+
+def _statistics(trace: Trace, steps: int) -> Arrays:
+    state = trace.after[steps].state
+    return {key: array for key, array in state.items() if key not in trace.gradients}
+
+
+def _first_moments(trace: Trace, steps: int) -> Arrays:
+    return trace.after[steps].first_moments
+
+
+def _second_moments(trace: Trace, steps: int) -> Arrays:
+    return trace.after[steps].second_moments
+
+
+def _stepped(parameter: np.ndarray, moved: float) -> _Limit:
+    """Returns the limit of a parameter after one step, which may be `moved` off, L2."""
+    scale = _norm(parameter) or 1.0
+    return _Limit(STEP, 1e-6 + moved / scale, scale)
+
+
+def _step_tolerance(gradient: np.ndarray, norm: float, tolerance: float = 1e-5) -> float:
+    """Returns how far, L2, Adam's first update g / |g| can move when g does within tolerance."""
+    size = np.abs(gradient[gradient != 0])
+    moved = np.minimum(2.0, 2 * tolerance * norm / math.sqrt(gradient.size) / size)
+    return _norm(moved)
+
+
+def _absorbing(stats: Arrays, layers: Arrays, zero: Collection[str]) -> list[str]:
+    """Returns the running means right behind a bias without a gradient.
+
+    Right behind: what the batch norm reads is, value by value, what the biased layer returns.
+    """
+    biased = [layers[f"output of {k.removesuffix('.bias')}"] for k in zero if k.endswith(".bias")]
+    norms = {key: key.removesuffix(".running_mean") for key in stats if "running_mean" in key}
+    return [
+        key
+        for key, norm in norms.items()
+        if any(np.array_equal(layers[f"input of {norm}"], output) for output in biased)
+    ]
+
+
+def _norm(array: np.ndarray) -> float:
+    return float(np.linalg.norm(np.asarray(array, np.float64).ravel()))
+
+
+def _distance(a: np.ndarray, b: np.ndarray, measure: str) -> float:
+    """Returns the L2 or the largest distance; infinity between arrays of other shapes."""
+    if np.shape(a) != np.shape(b):
+        return math.inf
+    apart = np.asarray(a, np.float64) - np.asarray(b, np.float64)
+    return (
+        _norm(apart) if measure in (NORM, STEP, GLOBAL) else float(np.abs(apart).max(initial=0.0))
+    )

@@ -1,0 +1,266 @@
+"""The ten models in PyTorch, with the published state-dict keys: what ours are verified against.
+
+Written from the published descriptions, with PyTorch's own layers only, so that they share no code
+with the JAX models. Images are [B, C, H, W]; flat inputs [B, D]. Needs the `torch` extra.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+
+class Result(NamedTuple):
+    """What a model returns: reconstruction, decoded latent; logits and posterior where it has."""
+
+    recon: Tensor
+    z: Tensor
+    logits: Tensor | None = None
+    mu: Tensor | None = None
+    log_var: Tensor | None = None
+
+
+def _result(
+    decoded: Tensor, z: Tensor, output: str, mu: Tensor | None = None, log_var: Tensor | None = None
+) -> Result:
+    if output == "identity":
+        return Result(decoded, z, None, mu, log_var)
+    return Result(torch.sigmoid(decoded), z, decoded, mu, log_var)
+
+
+def _linears(widths: Sequence[int]) -> list[nn.Module]:
+    """Returns linear layers from each width to the next, with a ReLU between them."""
+    pairs = itertools.pairwise(widths)
+    modules: list[nn.Module] = [m for a, b in pairs for m in (nn.Linear(a, b), nn.ReLU())]
+    return modules[:-1]
+
+
+class Autoencoder(nn.Module):
+    """An `encoder` and a `decoder`: all models but the multi-scale and the variational ones."""
+
+    def __init__(
+        self, encoder: nn.Sequential, decoder: nn.Sequential, output: str, flat: bool = False
+    ) -> None:
+        super().__init__()
+        self.encoder, self.decoder, self.output, self.flat = encoder, decoder, output, flat
+
+    def encode(self, x: Tensor) -> Tensor:
+        z: Tensor = self.encoder(x.flatten(1) if self.flat else x)
+        return z
+
+    def forward(self, x: Tensor, eps: Tensor | None = None) -> Result:
+        z = self.encode(x)
+        decoded = self.decoder(z)
+        return _result(decoded.reshape(x.shape) if self.flat else decoded, z, self.output)
+
+
+def dense(m: Any, flatten: bool = False) -> nn.Module:
+    """`baseline`, `baseline-mlp`; `stacked` (flatten: `encoder.0` is a Flatten)."""
+    widths = (m.features, *m.hidden, m.latent_dim)
+    encoder, decoder = _linears(widths), _linears(widths[::-1])
+    head = [nn.Flatten()] if flatten else []
+    encoder += [nn.ReLU()] if m.rectify_latent else []
+    coded = nn.Sequential(*head, *encoder), nn.Sequential(*decoder)
+    return Autoencoder(*coded, m.output, flat=True)
+
+
+class NamedAutoencoder(nn.Module):
+    """`ae5`: fc1, fc2, ..., fc_z with a ReLU on the latent, and on."""
+
+    def __init__(self, m: Any) -> None:
+        super().__init__()
+        self.output, self.rectify, n = m.output, m.rectify_latent, len(m.hidden)
+        widths = (m.features, *m.hidden)
+        for i in range(n):
+            setattr(self, f"fc{i + 1}", nn.Linear(widths[i], widths[i + 1]))
+        self.fc_z = nn.Linear(widths[-1], m.latent_dim)
+        widths = (m.latent_dim, *widths[::-1])
+        for i in range(n + 1):
+            setattr(self, f"fc{n + 1 + i}", nn.Linear(widths[i], widths[i + 1]))
+        self.before = [f"fc{i + 1}" for i in range(n)]
+        self.after = [f"fc{n + 1 + i}" for i in range(n + 1)]
+
+    def encode(self, x: Tensor) -> Tensor:
+        x = x.flatten(1)
+        for name in self.before:
+            x = torch.relu(getattr(self, name)(x))
+        z: Tensor = self.fc_z(x)
+        return torch.relu(z) if self.rectify else z
+
+    def forward(self, x: Tensor, eps: Tensor | None = None) -> Result:
+        shape = x.shape
+        x = z = self.encode(x)
+        for name in self.after[:-1]:
+            x = torch.relu(getattr(self, name)(x))
+        return _result(getattr(self, self.after[-1])(x).reshape(shape), z, self.output)
+
+
+class Variational(nn.Module):
+    """`vae3`, `vae5`: z = mu + exp(log_var / 2) eps; without eps, z = mu."""
+
+    def __init__(self, m: Any, heads: tuple[str, str] | None) -> None:
+        super().__init__()
+        self.output, n = m.output, len(m.hidden)
+        widths = (m.features, *m.hidden)
+        for i in range(n):
+            setattr(self, f"fc{i + 1}", nn.Linear(widths[i], widths[i + 1]))
+        self.heads = heads or (f"fc{n + 1}", f"fc{n + 2}")
+        for name in self.heads:
+            setattr(self, name, nn.Linear(widths[-1], m.latent_dim))
+        first = n + 1 if heads else n + 3
+        widths = (m.latent_dim, *widths[::-1])
+        for i in range(n + 1):
+            setattr(self, f"fc{first + i}", nn.Linear(widths[i], widths[i + 1]))
+        self.before = [f"fc{i + 1}" for i in range(n)]
+        self.after = [f"fc{first + i}" for i in range(n + 1)]
+
+    def _hidden(self, x: Tensor) -> Tensor:
+        for name in self.before:
+            x = torch.relu(getattr(self, name)(x))
+        return x
+
+    def encode(self, x: Tensor) -> Tensor:
+        mu: Tensor = getattr(self, self.heads[0])(self._hidden(x))
+        return mu
+
+    def forward(self, x: Tensor, eps: Tensor | None = None) -> Result:
+        h = self._hidden(x)
+        mu, log_var = (getattr(self, name)(h) for name in self.heads)
+        x = z = mu if eps is None else mu + torch.exp(log_var / 2) * eps
+        for name in self.after[:-1]:
+            x = torch.relu(getattr(self, name)(x))
+        return _result(getattr(self, self.after[-1])(x), z, self.output, mu, log_var)
+
+
+class MultiScale(nn.Module):
+    """`msae`: a short- and a long-range encoder of signals [B, T] or [B, C, T], one decoder."""
+
+    def __init__(self, m: Any) -> None:
+        super().__init__()
+        half = m.latent_dim // 2
+        self.enc_short = self._encoder(m, 0, half)
+        self.enc_long = self._encoder(m, 1, m.latent_dim - half)
+        values = m.signal_length * m.input_channels
+        self.decoder = nn.Sequential(*_linears((m.latent_dim, m.hidden, values)))
+        self.output = m.output
+
+    @staticmethod
+    def _encoder(m: Any, i: int, latent_dim: int) -> nn.Sequential:
+        (first, second), k, d = m.channels, m.kernels[i], m.dilations[i]
+        return nn.Sequential(
+            nn.Unflatten(1, (1, m.signal_length)) if m.input_channels == 1 else nn.Identity(),
+            nn.Conv1d(m.input_channels, first, k, padding=k // 2),
+            nn.ReLU(),
+            nn.Conv1d(first, second, k, dilation=d, padding=d * (k // 2)),
+            nn.ReLU(),
+            nn.AdaptiveAvgPool1d(m.pooled[i]),
+            nn.Flatten(),
+            *_linears((second * m.pooled[i], m.hidden, latent_dim)),
+        )
+
+    def encode(self, x: Tensor) -> Tensor:
+        return torch.cat([self.enc_short(x), self.enc_long(x)], dim=1)
+
+    def forward(self, x: Tensor, eps: Tensor | None = None) -> Result:
+        z = self.encode(x)
+        return _result(self.decoder(z).reshape(x.shape), z, self.output)
+
+
+class MultiScaleMlp(nn.Module):
+    """`msae-mlp`: the small encoder reads the first part of the features."""
+
+    def __init__(self, m: Any) -> None:
+        super().__init__()
+        half, self.small = m.latent_dim // 2, m.small_features
+        self.encoder_small = nn.Sequential(*_linears((self.small, m.small_hidden, half)))
+        large = (m.features, m.large_hidden, m.latent_dim - half)
+        self.encoder_large = nn.Sequential(*_linears(large))
+        self.decoder = nn.Sequential(*_linears((m.latent_dim, m.large_hidden, m.features)))
+        self.output = m.output
+
+    def encode(self, x: Tensor) -> Tensor:
+        return torch.cat([self.encoder_small(x[:, : self.small]), self.encoder_large(x)], dim=1)
+
+    def forward(self, x: Tensor, eps: Tensor | None = None) -> Result:
+        z = self.encode(x)
+        return _result(self.decoder(z), z, self.output)
+
+
+class Halve(nn.Module):
+    """Bilinear shrinking to half size, without antialiasing."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return nn.functional.interpolate(
+            x, scale_factor=0.5, mode="bilinear", align_corners=False, antialias=False
+        )
+
+
+class SuperResolution(Autoencoder):
+    """`superres`: encodes the image at half size."""
+
+    def encode(self, x: Tensor) -> Tensor:
+        return super().encode(Halve()(x))
+
+
+def superres(m: Any) -> nn.Module:
+    height, width, colours = m.image_shape
+    first, second = m.channels
+    grid = (second, height // 4, width // 4)
+    flat = second * (height // 4) * (width // 4)
+    up, out = m.decoder_channels
+    encoder = nn.Sequential(
+        nn.Conv2d(colours, first, 3, padding=1),
+        nn.ReLU(),
+        nn.Conv2d(first, second, 3, stride=2, padding=1),
+        nn.ReLU(),
+        nn.Flatten(),
+        *_linears((flat, m.hidden, m.latent_dim)),
+    )
+    decoder = nn.Sequential(
+        *_linears((m.latent_dim, m.hidden, flat)),
+        nn.ReLU(),
+        nn.Unflatten(1, grid),
+        nn.ConvTranspose2d(second, up, 4, stride=2, padding=1),
+        nn.ReLU(),
+        nn.ConvTranspose2d(up, out, 4, stride=2, padding=1),
+        nn.ReLU(),
+        nn.Conv2d(out, colours, 3, padding=1),
+    )
+    return SuperResolution(encoder, decoder, m.output)
+
+
+def conv(m: Any) -> nn.Module:
+    height, width, colours = m.image_shape
+    first, second, third = m.channels
+    grid = (third, height // 4, width // 4)
+    flat = third * (height // 4) * (width // 4)
+    encoder = nn.Sequential(
+        nn.Conv2d(colours, first, 3, stride=2, padding=1),
+        nn.BatchNorm2d(first),
+        nn.ReLU(),
+        nn.Conv2d(first, second, 3, stride=2, padding=1),
+        nn.BatchNorm2d(second),
+        nn.ReLU(),
+        nn.Conv2d(second, third, 3, padding=1),
+        nn.BatchNorm2d(third),
+        nn.ReLU(),
+        nn.Flatten(),
+        nn.Linear(flat, m.latent_dim),
+    )
+    decoder = nn.Sequential(
+        nn.Linear(m.latent_dim, flat),
+        nn.ReLU(),
+        nn.Unflatten(1, grid),
+        nn.Conv2d(third, second, 3, padding=1),
+        nn.BatchNorm2d(second),
+        nn.ReLU(),
+        nn.ConvTranspose2d(second, first, 4, stride=2, padding=1),
+        nn.BatchNorm2d(first),
+        nn.ReLU(),
+        nn.ConvTranspose2d(first, colours, 4, stride=2, padding=1),
+    )
+    return Autoencoder(encoder, decoder, m.output)

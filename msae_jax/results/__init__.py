@@ -1,0 +1,1 @@
+"""What finished runs say: claims with verdicts, comparisons, reports, the ledger."""

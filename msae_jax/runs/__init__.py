@@ -1,0 +1,1 @@
+"""Runs on disk: checkpoints, the run directory, the history of a run."""

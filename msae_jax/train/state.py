@@ -1,0 +1,91 @@
+"""What training changes and what it is specialised on."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import chex
+import flax.linen as nn
+import flax.struct
+import jax
+import jax.numpy as jnp
+import optax
+
+from msae_jax.config import Objective
+from msae_jax.data.series.windows import Windows
+from msae_jax.train import losses
+
+jax.tree_util.register_dataclass(
+    Windows,
+    data_fields=["values", "starts"],
+    meta_fields=["length", "masked", "standardize"],
+)
+
+
+class Task(NamedTuple):
+    """The model, objective and optimiser that a training program is compiled for; hashable."""
+
+    model: nn.Module
+    objective: Objective
+    optimizer: optax.GradientTransformation
+    masked: bool = False
+    """Whether values of the samples are missing, as NaN."""
+
+
+class Keys(NamedTuple):
+    """The typed PRNG keys of one seed: of the initial weights, the data order, latent noise."""
+
+    init: jax.Array
+    order: jax.Array
+    noise: jax.Array
+
+
+class Tuned(NamedTuple):
+    """Numbers of a configuration as arrays, so that one program serves all their values."""
+
+    learning_rate: jax.Array
+    beta: jax.Array
+
+
+class TrainState(flax.struct.PyTreeNode):
+    """Everything that training changes, and the keys it draws from.
+
+    Attributes:
+      step: steps done, int32.
+      params, batch_stats: the model's variables; `batch_stats` is empty without batch norm.
+      order_key, noise_key: typed PRNG keys, the same throughout a run.
+      tuned: replaces the task's beta and multiplies its learning rate; None leaves both as they
+        are.
+    """
+
+    step: jax.Array
+    params: chex.ArrayTree
+    batch_stats: chex.ArrayTree
+    opt_state: optax.OptState
+    order_key: jax.Array
+    noise_key: jax.Array
+    tuned: Tuned | None = None
+
+    @property
+    def variables(self) -> dict[str, Any]:
+        """The Flax variables: `params`, and `batch_stats` where the model has any."""
+        stats = {"batch_stats": self.batch_stats} if self.batch_stats else {}
+        return {"params": self.params, **stats}
+
+
+class Metrics(NamedTuple):
+    """Of one step or, with a leading axis, of each step of an epoch.
+
+    Attributes:
+      loss: the objective of the batch.
+      terms: means over the batch of the nats per sample and of the squared error per pixel.
+    """
+
+    loss: jax.Array
+    terms: losses.Terms
+
+
+def no_metrics(steps: int) -> Metrics:
+    """Returns the metrics `[steps]`, NaN, of an epoch that was not trained."""
+    nothing = jnp.full(steps, jnp.nan, jnp.float32)
+    return Metrics(nothing, losses.Terms(*[nothing] * len(losses.Terms._fields)))

@@ -1,0 +1,206 @@
+"""Training of one seed: the first state, and the step.
+
+Randomness is explicit. A seed gives three keys. `init` draws the initial weights. `order`, folded
+with the epoch's number, shuffles that epoch. `noise`, folded with the step's number, samples
+latents. Folded with a constant below, and then with the step's number, it draws what else a step
+needs: the noise on the inputs of a denoising autoencoder, the samples of the prior that latents are
+compared with, and the changes of augmented series and of equivariance. Nothing else is random, so
+training can go on from a state alone.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from msae_jax import data, models
+from msae_jax.config import Objective, TrainConfig
+from msae_jax.data.series.windows import Windows
+from msae_jax.errors import InputError
+from msae_jax.system import compiling, names
+from msae_jax.train import losses, regularizers, transforms
+from msae_jax.train.optimizer import make_optimizer, no_optimizer
+from msae_jax.train.state import Keys, Metrics, Task, TrainState
+
+EQUIVARIANCE, AUGMENTATION, PRIOR, CORRUPTION = (2**32 - i for i in (5, 4, 3, 2))
+"""Folded into a run's noise key, each for its own draws; no training step has these numbers."""
+
+
+def make_task(config: TrainConfig, dataset: data.Dataset) -> Task:
+    """Returns the task of a configuration on a data set.
+
+    Raises:
+      InputError: the model does not exist or does not fit the data; there is no such likelihood;
+        or a file alone names the code of either (`names.check_named`).
+    """
+    names.check_named({"model": config.model.name})
+    losses.find(config.objective.likelihood)
+    sample_shape = dataset.train.x.shape[1:]
+    if transforms.parse(config.objective.augment) and len(sample_shape) > 2:
+        raise InputError(
+            f"augment is for series [T] and [T, C], got samples of shape {list(sample_shape)}."
+        )
+    model = models.build(config.model, sample_shape, series=dataset.series is not None)
+    batches = -(-len(dataset.train.x) // config.batch_size)
+    objective = config.objective
+    if objective.equivariance:
+        regularizers.check_equivariance(model, objective)
+    if objective.anneal_epochs:
+        objective = replace(
+            objective, anneal_epochs=0, anneal_steps=objective.anneal_epochs * batches
+        )
+    masked = isinstance(dataset.train.x, Windows) and dataset.train.x.masked
+    return Task(model, objective, optimizer_of(config, config.epochs * batches), masked)
+
+
+def optimizer_of(config: TrainConfig, steps: int) -> optax.GradientTransformation:
+    """Returns the optimiser of a run; of a model in closed form, what changes nothing."""
+    if models.record(config.model.name).fit is not None:
+        return no_optimizer()
+    return make_optimizer(config.optimizer, steps)
+
+
+def seed_keys(seed: jax.Array | int) -> Keys:
+    """Returns the keys of a seed."""
+    return Keys(*jax.random.split(jax.random.key(seed), 3))
+
+
+def init_state(task: Task, seed: jax.Array | int, sample_shape: tuple[int, ...]) -> TrainState:
+    """Returns the state before the first step, for samples of `sample_shape`.
+
+    Do not call it inside a JAX transformation, which refuses its compiler options: call
+    `state_of_keys` there.
+    """
+    return _init_program()(task, seed, sample_shape)
+
+
+@functools.cache  # made when it is first called: to ask for the backend starts it
+def _init_program() -> Callable[..., TrainState]:
+    def init(task: Task, seed: jax.Array, sample_shape: tuple[int, ...]) -> TrainState:
+        return state_of_keys(task, seed_keys(seed), sample_shape)
+
+    return jax.jit(init, static_argnums=(0, 2), compiler_options=compiling.fast_compile_options())
+
+
+def state_of_keys(task: Task, keys: Keys, sample_shape: tuple[int, ...]) -> TrainState:
+    """Returns the state before the first step that `keys` give; to be traced."""
+    variables = models.init_variables(task.model, keys.init, sample_shape)
+    params = variables["params"]
+    return TrainState(
+        step=jnp.zeros((), jnp.int32),
+        params=params,
+        batch_stats=variables.get("batch_stats", {}),
+        opt_state=task.optimizer.init(params),
+        order_key=keys.order,
+        noise_key=keys.noise,
+    )
+
+
+def to_unit(batch: jax.Array) -> jax.Array:
+    """Returns uint8 images scaled to [0, 1]; any other array as it is."""
+    return batch.astype(jnp.float32) / 255.0 if batch.dtype == jnp.uint8 else batch
+
+
+def observed(x: jax.Array, masked: bool) -> tuple[jax.Array, jax.Array | None]:
+    """Returns samples with 0 for what is missing (NaN), and the mask of what is not.
+
+    The mask is None where no value is missing.
+    """
+    if not masked:
+        return x, None
+    mask = ~jnp.isnan(x)
+    return jnp.where(mask, x, 0.0), mask
+
+
+def gather(x: jax.Array | Windows, indices: jax.Array) -> jax.Array:
+    """Returns the samples [B, ...] at `indices` [B] of a set that lives on the device."""
+    if isinstance(x, Windows):
+        return x.take(indices)
+    return jnp.take(x, indices, axis=0, mode="clip")
+
+
+def train_step(task: Task, state: TrainState, batch: jax.Array) -> tuple[TrainState, Metrics]:
+    """One gradient step on a batch `[B, ...]` of uint8 or float32 samples.
+
+    With `noise_std` the model sees the noisy batch; the loss compares with the clean one. With
+    `augment` both are of the changed batch.
+
+    Raises (while tracing):
+      InputError: the batch does not fit the model, or the model not the objective.
+    """
+    x, mask = observed(to_unit(batch), task.masked)
+    x = augmented(task.objective, state, x, mask)
+    seen = corrupted(task.objective, state, x)
+    pixels = x.size // x.shape[0]
+    noise = jax.random.fold_in(state.noise_key, state.step)
+    beta = task.objective.beta if state.tuned is None else state.tuned.beta
+    beta = regularizers.annealed(task.objective, beta, state.step)
+
+    def loss_fn(params: Any) -> tuple[jax.Array, tuple[losses.Terms, Any]]:
+        variables = {"params": params, "batch_stats": state.batch_stats}
+        out, mutated = task.model.apply(
+            variables, seen, key=noise, train=True, mutable=["batch_stats"]
+        )
+        if out.target is not None:
+            _check_reduction(task.objective, out.target, pixels)
+        terms = losses.terms(task.objective, out, x, mask)
+        counted = regularizers.counted(task.objective, terms, out)
+        loss = losses.scalar(task.objective, counted, pixels, beta)
+
+        keys = key_for(state, PRIOR), key_for(state, EQUIVARIANCE)
+        apply = functools.partial(task.model.apply, variables)
+        loss = regularizers.penalised(task.objective, loss, task.model, apply, out.z, seen, *keys)
+        return loss, (terms, mutated)
+
+    gradient = jax.value_and_grad(loss_fn, has_aux=True)
+    (loss, (terms, mutated)), grads = gradient(state.params)
+    updates, opt_state = task.optimizer.update(grads, state.opt_state, state.params)
+    if state.tuned is not None:
+        updates = optax.tree.scale(state.tuned.learning_rate, updates)
+    state = state.replace(
+        step=state.step + 1,
+        params=optax.apply_updates(state.params, updates),
+        batch_stats=mutated.get("batch_stats", {}),
+        opt_state=opt_state,
+    )
+    return state, Metrics(loss, jax.tree.map(jnp.mean, terms))
+
+
+def key_for(state: TrainState, purpose: int) -> jax.Array:
+    """Returns the key of a step for one of the constants above."""
+    return jax.random.fold_in(jax.random.fold_in(state.noise_key, purpose), state.step)
+
+
+def augmented(
+    objective: Objective, state: TrainState, x: jax.Array, mask: jax.Array | None
+) -> jax.Array:
+    """Returns the series `[B, T]` or `[B, T, C]` of a step changed; what is missing stays 0."""
+    steps = transforms.parse(objective.augment)
+    if not steps:
+        return x
+    series = x if x.ndim == 3 else x[..., None]
+    changed = transforms.chain(steps)(key_for(state, AUGMENTATION), series, 1.0).reshape(x.shape)
+    return changed if mask is None else jnp.where(mask, changed, 0.0)
+
+
+def corrupted(objective: Objective, state: TrainState, x: jax.Array) -> jax.Array:
+    """Returns x + noise_std eps, eps ~ N(0, I), not clipped: the input `[B, ...]` of a step."""
+    if not objective.noise_std:
+        return x
+    noise = jax.random.normal(key_for(state, CORRUPTION), x.shape, x.dtype)
+    return x + objective.noise_std * noise
+
+
+def _check_reduction(objective: Objective, target: jax.Array, pixels: int) -> None:
+    got = target.size // target.shape[0]
+    if objective.reduction == "mean" and got != pixels:
+        raise InputError(
+            f"the reduction 'mean' divides by the {pixels} values of a sample, of which this model "
+            f"reconstructs only {got}: use 'batchmean' or 'sum'."
+        )

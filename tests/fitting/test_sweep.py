@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+import csv
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from msae_jax.config import ModelConfig, TrainConfig
+from msae_jax.errors import InputError
+from msae_jax.fitting import loop, sweep
+
+SETTINGS = TrainConfig(
+    model=ModelConfig("baseline", {"hidden": [16], "latent_dim": 4}), data="few.npy", epochs=1
+)
+
+
+@pytest.fixture
+def few(signals, tmp_path: Path) -> TrainConfig:
+    import numpy as np
+
+    np.save(tmp_path / "few.npy", signals.train.x)
+    return replace(SETTINGS, data=str(tmp_path / "few.npy"))
+
+
+@pytest.mark.parametrize(
+    ("text", "values"),
+    [
+        ("latent_dim=5,20", [5, 20]),
+        ("lr=1e-3,0.01", [0.001, 0.01]),
+        ("optimizer.name=adam,sgd", ["adam", "sgd"]),
+        ("hidden=[64],[32,16]", [[64], [32, 16]]),
+        ("hidden=[[64],[32]]", [[[64], [32]]][0]),
+    ],
+)
+def test_axes_are_read(text: str, values: list) -> None:
+    ((_, got),) = sweep.parse_axes([text]).items()
+    assert got == values
+
+
+@pytest.mark.parametrize("text", ["latent_dim", "=3", "latent_dim=", "latent_dim=5,5"])
+def test_bad_axes_are_refused(text: str) -> None:
+    with pytest.raises(InputError):
+        sweep.parse_axes([text])
+
+
+def test_configurations_of_equal_shapes_train_together() -> None:
+    axes = {"lr": [1e-3, 1e-2], "beta": [1.0, 2.0], "latent_dim": [2, 3]}
+    found = sweep.groups(SETTINGS, axes, 3)
+    assert [group.name for group in found] == ["latent_dim=2", "latent_dim=3"]
+    assert [len(group.members) for group in found] == [12, 12]
+    assert {m.learning_rate for m in found[0].members} == {1e-3, 1e-2}
+    assert found[1].settings.model.options["latent_dim"] == 3
+
+
+def test_a_sweep_gives_a_row_a_seed_that_its_own_run_would_give(
+    few: TrainConfig, tmp_path: Path
+) -> None:
+    """Losses to 1e-5 relative: tuned members multiply by their learning rate as an array."""
+    axes = {"lr": [1e-3, 1e-2], "latent_dim": [2, 3]}
+    rows = sweep.run(few, axes, 2, out=tmp_path / "out")
+    assert len(rows) == 8
+    row = next(
+        r
+        for r in rows
+        if (r["optimizer.learning_rate"], r["latent_dim"], r["seed"]) == (1e-2, 3, 1)
+    )
+    own = replace(
+        few,
+        seed=1,
+        model=ModelConfig("baseline", {"hidden": [16], "latent_dim": 3}),
+        optimizer=replace(few.optimizer, learning_rate=1e-2),
+    )
+    assert row["test_mse"] == pytest.approx(loop.fit_one(own).history[-1]["test_mse"], rel=1e-5)
+    with (tmp_path / "out/table.csv").open() as file:
+        listed = list(csv.DictReader(file))
+    assert [float(r["test_mse"]) for r in listed] == [r["test_mse"] for r in rows]
+    assert json.loads((tmp_path / "out/table.json").read_text())[0]["seed"] == 0
+
+
+def test_a_sweep_resumes_and_grows(few: TrainConfig, tmp_path: Path) -> None:
+    first = sweep.run(few, {"latent_dim": [2]}, 1, out=tmp_path / "out")
+    with pytest.raises(InputError, match="is not empty"):
+        sweep.run(few, {"latent_dim": [2]}, 1, out=tmp_path / "out")
+    grown = sweep.run(few, {"latent_dim": [2, 3]}, 2, out=tmp_path / "out", resume=True)
+    assert [(r["latent_dim"], r["seed"]) for r in grown] == [(2, 0), (2, 1), (3, 0), (3, 1)]
+    assert grown[0] == first[0]
+
+
+def test_seeds_are_no_axis() -> None:
+    with pytest.raises(InputError, match="--seeds"):
+        sweep.groups(SETTINGS, {"seed": [1, 2]}, 2)
+    with pytest.raises(InputError, match="latent_dmi"):
+        sweep.run(replace(SETTINGS, data="sines"), {"latent_dmi": [1]}, 2, out="nowhere")

@@ -14,6 +14,7 @@ NAMES = {
     "mnist-architectures": "super-resolution, convolutional, stacked on MNIST: errors, SVM, t-SNE",
     "fashion-vae": "VAEs of two depths and six configurations, an autoencoder, on Fashion-MNIST",
     "mnist-latents": "autoencoder and VAE latents on MNIST: projections, paths, sums, samples",
+    "time-series": "series: reconstruction, anomalies, augmentation, forecasts, classes",
     "applications": "anomalies, denoising, features for classifiers, a conditional VAE, on MNIST",
 }
 

@@ -28,6 +28,7 @@ LABELS = {
     "matched parameters": "baseline, matched parameters",
     "matched latent": "baseline, matched latent",
     "ae3": "3-layer autoencoder",
+    "lgta without equivariance": "L-GTA without equivariance",
 }
 CLASSES = [BLACK, GOLD, SKY, GREEN, "#F0E442", BLUE, ORANGE, PINK, GREY, "#7F3C8D"]
 """Ten classes; figures also tell them apart by marker."""

@@ -91,7 +91,7 @@ class Claim:
         if self.underspecified is not None:
             return self.underspecified
         if self.published is None:
-            return "no published number"
+            return self.why or "no published number"
         rule = self._rule()
         return f"{rule}; {self.why}" if self.why and self.verdict != "reproduced" else rule
 
@@ -211,7 +211,7 @@ def table(claims: Sequence[Claim]) -> str:
             f"{interval} | {_seeds(len(c.values), c.diverged)} | {c.verdict} |"
         )
     if details := len(claims) - len(shown):
-        rows.append(f"\nand {details} numbers epoch by epoch: results.json and the ledger")
+        rows.append(f"\nand {details} numbers in detail: results.json and the ledger")
     return "\n".join(rows)
 
 

@@ -98,7 +98,7 @@ def test_details_are_not_in_the_table() -> None:
         Claim("b", "one of", 1.0, "u", [1.0], detail=True),
     ]
     assert "one of" not in table(claims)
-    assert "and 1 numbers epoch by epoch" in table(claims)
+    assert "and 1 numbers in detail" in table(claims)
 
 
 def test_the_ledger_lists_every_claim_and_its_verdict(tmp_path: Path) -> None:

@@ -37,6 +37,7 @@ def load_weights(
     model: str | ModelConfig | None = None,
     seed: int | None = None,
     member: int | None = None,
+    key: str | None = None,
 ) -> Weights:
     """Opens weights to compute with: in float32, whatever precision they are kept in.
 
@@ -47,11 +48,12 @@ def load_weights(
       model: of a file, where its keys and shapes do not tell. Of a run directory, the one that it
         names, where that is a `package.module:Class`: its code runs only if you name it, too.
       seed, member: which model of a run of many seeds (`checkpoint.load`).
+      key: which state dict of a file of several (`interop.read_pth`).
 
     Raises:
       InputError: there are no such weights, or they hold values that are no numbers in float32.
     """
-    opened = open_weights(path, best=best, model=model, seed=seed, member=member)
+    opened = open_weights(path, best=best, model=model, seed=seed, member=member, key=key)
     loaded = opened._replace(variables=jax.tree.map(float32, opened.variables))
     broken = [name for name, array in mapping.leaves(loaded.variables) if not _is_finite(array)]
     if broken:
@@ -76,6 +78,7 @@ def open_weights(
     model: str | ModelConfig | None = None,
     seed: int | None = None,
     member: int | None = None,
+    key: str | None = None,
 ) -> Weights:
     """`load_weights` in the precision that the weights are kept in."""
     path = expanded(path)
@@ -84,7 +87,9 @@ def open_weights(
             raise InputError(f"--best picks a checkpoint of a run directory; {path} is a file.")
         if seed is not None or member is not None:
             raise InputError(f"--seed and --member pick from a run of many; {path} is a file.")
-        return load_torch(path, model)
+        return load_torch(path, model, key)
+    if key is not None:
+        raise InputError(f"--key picks a state dict of a file of PyTorch's; {path} is none.")
     opened = checkpoint.load(path, best=best, seed=seed, member=member)
     settings, built = model_of(opened, [_checked(path, opened, model)])
     return Weights(built, opened.variables, settings, opened.facts)
@@ -231,6 +236,7 @@ def convert(
     best: bool = False,
     seed: int | None = None,
     member: int | None = None,
+    key: str | None = None,
     overwrite: bool = False,
 ) -> Weights:
     """Converts between a run directory or checkpoint, `.pth` and `.safetensors`.
@@ -241,7 +247,7 @@ def convert(
     Raises:
       InputError: as `open_weights` and `interop.save_torch` say; then nothing is written.
     """
-    weights = open_weights(source, best=best, model=model, seed=seed, member=member)
+    weights = open_weights(source, best=best, model=model, seed=seed, member=member, key=key)
     if Path(target).suffix:
         save_torch(target, weights, overwrite=overwrite)
     else:

@@ -275,7 +275,10 @@ def test_damaged_files_of_the_format_before_1_6_are_refused_or_read_as_by_torch(
             got = read_pth(tmp_path / "b.pth")
         except InputError:
             continue
-        expected = torch.load(tmp_path / "b.pth", weights_only=True, map_location="cpu")
+        try:
+            expected = torch.load(tmp_path / "b.pth", weights_only=True, map_location="cpu")
+        except RuntimeError:  # an integer whose flag that it needs a gradient is flipped
+            continue
         assert list(got) == list(expected)
         for name, array in got.items():
             assert expected[name].numpy().tobytes() == array.tobytes()

@@ -74,6 +74,10 @@ def evaluate(
     found: dict[str, Any] = dict(
         evaluation.evaluate(loaded.model, loaded.variables, samples, settings.objective)
     )
+    usual = evaluation.error_of_mean(samples)
+    if found["mse"] > usual:
+        of_file = "" if weights.is_dir() else ", activations or output of the model (--set)"
+        odd = [*odd, _worse(found["mse"], usual, of_file)]
     _warn(odd)
     found |= {"model": settings.model.name, "data": name, "split": split}
     if as_json:
@@ -83,6 +87,13 @@ def evaluate(
         f"{found['model']} on {name} {split}, {found['n']} samples: MSE {found['mse']:.6g} per "
         f"value, {found['nats']:.6g} nats per sample (reconstruction {found['recon_nats']:.6g}, "
         f"KL {found['kl_nats']:.6g})"
+    )
+
+
+def _worse(error: float, usual: float, of_file: str) -> str:
+    return (
+        f"an MSE of {error:.4g} is worse than that of the mean sample, {usual:.4g}: these may be "
+        f"the wrong samples, or in another scale or order of values{of_file}"
     )
 
 

@@ -124,9 +124,8 @@ def assumptions(path: str | Path, weights: Weights, given: ModelConfig | None = 
         return None
     values = ", ".join(f"{field}={value}" for field, value in fields.items())
     return (
-        f"taken as model {config.name!r} with {values} and that model's activations (of the "
-        "published ones: ReLU), which keys and shapes do not tell. If the weights were trained "
-        f"otherwise: --model {config.name} --set FIELD=VALUE"
+        f"taken as model {config.name!r} with {values}, which keys and shapes do not tell. If the "
+        f"weights were trained otherwise: --model {config.name} --set FIELD=VALUE"
     )
 
 

@@ -169,7 +169,7 @@ def test_what_was_assumed_is_said_and_can_be_set(weights: Path, tmp_path: Path, 
     [note] = capsys.readouterr().err.splitlines()
     assert note.startswith(f"msae: note: {weights}: taken as model 'baseline' with ")
     assert "output=identity" in note
-    assert "ReLU" in note
+    assert "activation=relu" in note
     assert "--model baseline --set FIELD=VALUE" in note
     assert (
         msae("reconstruct", weights, *files, "--model", "baseline", "--set", "output=sigmoid") == 0

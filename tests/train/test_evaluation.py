@@ -37,8 +37,7 @@ def test_metrics_are_means_over_samples(vae: tuple, images: Dataset) -> None:
 
 def test_the_error_of_the_mean_sample(images: Dataset) -> None:
     """The mean of the population variance of each value, what is missing left out."""
-    x = images.test.x / np.float32(255)
-    expected = np.var(x.astype(np.float64), axis=0).mean()
+    expected = np.var(images.test.x / 255.0, axis=0).mean()
     assert error_of_mean(images.test.x) == pytest.approx(expected, rel=1e-9)
     rows = np.random.default_rng(0).normal(3, 1, (1_201, 5)).astype(np.float32)
     assert error_of_mean(rows) == pytest.approx(np.var(rows, axis=0).mean(), rel=1e-6)

@@ -141,7 +141,8 @@ def _pytorch(path: Path) -> dict[str, Any]:
                 continue
             listed.append(found | _taken_for(path, sources.arrays(source, chosen, size), None))
         optimizers = [
-            {"key": key, **_optimizer(state)} for key, state in _optimizers(source.value).items()
+            {"key": key, **_optimizer(state)}
+            for key, state in state_dict.optimizers(source.value).items()
         ]
         other = _other(source.value)
         checked = "" if source.checked else ", without checksums"
@@ -210,16 +211,6 @@ def _against(match: Match, count: int) -> str:
         if names
     )
     return f"{described('it', match.config)} does not fit; {faults}"
-
-
-def _optimizers(value: object, place: str = "", depth: int = state_dict.MAX_DEPTH) -> dict:
-    if state_dict.is_optimizer(value):
-        return {place: value}
-    found: dict[str, Any] = {}
-    if depth:
-        for name, item in state_dict.items_of(value).items():
-            found |= _optimizers(item, f"{place}.{name}" if place else name, depth - 1)
-    return found
 
 
 def _optimizer(state: Mapping[str, Any]) -> dict[str, Any]:

@@ -73,6 +73,18 @@ def is_optimizer(value: object) -> bool:
     return type(value) is dict and {"state", "param_groups"} <= value.keys()
 
 
+def optimizers(value: object, place: str = "", depth: int = MAX_DEPTH) -> dict[str, dict]:
+    """Returns the states of optimizers in `value`, by their places (`state_dicts`)."""
+    if is_optimizer(value):
+        assert isinstance(value, dict)
+        return {place: value}
+    found: dict[str, dict] = {}
+    for name, item in items_of(value).items() if depth else ():
+        if type(item) in (dict, list, tuple):
+            found |= optimizers(item, f"{place}.{name}" if place else name, depth - 1)
+    return found
+
+
 def items_of(value: object) -> dict[str, Any]:
     """Returns the items of a dict, list or tuple by name; of anything else, none."""
     if type(value) is dict:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Collection
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
 import numpy as np
+import optax
 
 from msae_jax import data, models, train
 from msae_jax.config import ModelConfig, TrainConfig
@@ -17,9 +20,15 @@ from msae_jax.data.facts import Facts
 from msae_jax.data.options import expanded
 from msae_jax.errors import InputError, unknown_name
 from msae_jax.fitting.members import Progress
-from msae_jax.interop import mapping
+from msae_jax.interop import mapping, optimizer_state
 from msae_jax.interop.torch_files import Weights as Weights
-from msae_jax.interop.torch_files import float32, load_torch, save_torch, state_dict
+from msae_jax.interop.torch_files import (
+    float32,
+    load_torch,
+    load_with_tensors,
+    save_torch,
+    state_dict,
+)
 from msae_jax.runs import checkpoint, directory
 from msae_jax.runs.arrays import from_states
 from msae_jax.runs.writer import Writer
@@ -37,6 +46,7 @@ def load_weights(
     model: str | ModelConfig | None = None,
     seed: int | None = None,
     member: int | None = None,
+    key: str | None = None,
 ) -> Weights:
     """Opens weights to compute with: in float32, whatever precision they are kept in.
 
@@ -47,11 +57,12 @@ def load_weights(
       model: of a file, where its keys and shapes do not tell. Of a run directory, the one that it
         names, where that is a `package.module:Class`: its code runs only if you name it, too.
       seed, member: which model of a run of many seeds (`checkpoint.load`).
+      key: which state dict of a file of several (`interop.read_pth`).
 
     Raises:
       InputError: there are no such weights, or they hold values that are no numbers in float32.
     """
-    opened = open_weights(path, best=best, model=model, seed=seed, member=member)
+    opened = open_weights(path, best=best, model=model, seed=seed, member=member, key=key)
     loaded = opened._replace(variables=jax.tree.map(float32, opened.variables))
     broken = [name for name, array in mapping.leaves(loaded.variables) if not _is_finite(array)]
     if broken:
@@ -76,6 +87,7 @@ def open_weights(
     model: str | ModelConfig | None = None,
     seed: int | None = None,
     member: int | None = None,
+    key: str | None = None,
 ) -> Weights:
     """`load_weights` in the precision that the weights are kept in."""
     path = expanded(path)
@@ -84,7 +96,9 @@ def open_weights(
             raise InputError(f"--best picks a checkpoint of a run directory; {path} is a file.")
         if seed is not None or member is not None:
             raise InputError(f"--seed and --member pick from a run of many; {path} is a file.")
-        return load_torch(path, model)
+        return load_torch(path, model, key)
+    if key is not None:
+        raise InputError(f"--key picks a state dict of a file of PyTorch's; {path} is none.")
     opened = checkpoint.load(path, best=best, seed=seed, member=member)
     settings, built = model_of(opened, [_checked(path, opened, model)])
     return Weights(built, opened.variables, settings, opened.facts)
@@ -231,31 +245,74 @@ def convert(
     best: bool = False,
     seed: int | None = None,
     member: int | None = None,
+    key: str | None = None,
     overwrite: bool = False,
 ) -> Weights:
     """Converts between a run directory or checkpoint, `.pth` and `.safetensors`.
 
-    A target without a suffix is a new run directory, whose checkpoint 0 holds the weights and a
-    fresh optimiser, so that training can go on from it.
+    A target without a suffix is a new run directory, whose checkpoint 0 holds the weights, so that
+    training can go on from it. Adam's moments and learning rate are those of a PyTorch checkpoint
+    that has them; else the optimiser is fresh.
+
+    Warns:
+      UserWarning: the file has the state of an optimizer that cannot be taken over.
 
     Raises:
       InputError: as `open_weights` and `interop.save_torch` say; then nothing is written.
     """
-    weights = open_weights(source, best=best, model=model, seed=seed, member=member)
+    weights = open_weights(source, best=best, model=model, seed=seed, member=member, key=key)
     if Path(target).suffix:
         save_torch(target, weights, overwrite=overwrite)
     else:
-        _save_run(Path(target), weights)
+        _save_run(Path(target), *_with_moments(source, key, weights))
     return weights
 
 
-def _save_run(target: Path, weights: Weights) -> None:
+def _with_moments(
+    source: str | Path, key: str | None, weights: Weights
+) -> tuple[Weights, optimizer_state.Adam | None]:
+    """Returns the weights to start a run with, and the moments of Adam that a file has."""
+    if not Path(source).is_file():
+        return weights, None
+    entries = mapping.table(models.find_layout(weights.config.model.name), weights.model)
+    keys = list(load_with_tensors(source, weights.config.model, key)[1])
+    found = optimizer_state.read(source, entries, keys)
+    adam = weights.config.optimizer.name == "adam"
+    if isinstance(found, str) or (found and not adam):
+        why = found if isinstance(found, str) else "the recipe of the model is not Adam"
+        warnings.warn(f"{source}: its optimizer's state is not used: {why}.", stacklevel=3)
+        return weights, None
+    if found is None:
+        return weights, None
+    optimizer = replace(weights.config.optimizer, learning_rate=found.learning_rate)
+    return weights._replace(config=replace(weights.config, optimizer=optimizer)), found
+
+
+def _in_adam(opt_state: Any, adam: optimizer_state.Adam) -> Any:
+    """Returns an optimiser's state of one member with the moments in it."""
+
+    def changed(part: Any) -> Any:
+        if not isinstance(part, optax.ScaleByAdamState):
+            return part
+        first, second = (
+            jax.tree.map(lambda a: np.asarray(a, np.float32)[None], tree)
+            for tree in (adam.first, adam.second)
+        )
+        count = np.full_like(np.asarray(part.count), adam.steps)
+        return optax.ScaleByAdamState(count, first, second)
+
+    return jax.tree.map(changed, opt_state, is_leaf=lambda a: isinstance(a, optax.ScaleByAdamState))
+
+
+def _save_run(target: Path, weights: Weights, adam: optimizer_state.Adam | None) -> None:
     """Writes a run directory with the weights as checkpoint 0, whole or not at all."""
     model, variables, settings, _ = weights
     with new_folder(target) as temporary:
         task = train.Task(model, settings.objective, train.optimizer_of(settings, 1))
         members = [Member(settings.seed)]
         states = from_states(init_states(task, settings, members, model.sample_shape))
+        if adam is not None:
+            states.training["opt_state"] = _in_adam(states.training["opt_state"], adam)
         kept = {  # in the precision that they have
             name: jax.tree.map(lambda a: np.asarray(a)[None], dict(variables.get(name, {})))
             for name in states.weights

@@ -63,6 +63,9 @@ Options = Annotated[
     list[str] | None,
     typer.Option("--set", help="FIELD=VALUE of the model, where the shapes do not tell."),
 ]
+Key = Annotated[
+    str | None, typer.Option(help="Which state dict of a file of several; A,B: both as one.")
+]
 Best = Annotated[bool, typer.Option(help="The best checkpoint of a run instead of the latest.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Input = Annotated[Path, typer.Option("--input", help="Samples, one a row: .npy, .npz or .csv.")]

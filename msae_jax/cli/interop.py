@@ -1,4 +1,4 @@
-"""`msae convert`, `verify`, `replay`."""
+"""`msae inspect`, `convert`, `verify`, `replay`."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from msae_jax.cli.app import (
     Best,
     Data,
     DataDir,
+    Key,
     MemberIndex,
     ModelName,
     Options,
@@ -25,6 +26,18 @@ from msae_jax.errors import printable
 
 
 @app.command()
+def inspect(
+    path: Annotated[Path, typer.Argument(help="A file of weights, or a run directory.")],
+    as_json: AsJson = False,
+) -> None:
+    """Show what is in a file of weights or a run directory: tensors, models that fit, the rest."""
+    from msae_jax.interop import inspection
+
+    found = inspection.inspect(path)
+    print(json.dumps(found, indent=2) if as_json else printable(inspection.as_text(found)))
+
+
+@app.command()
 def convert(
     source: Annotated[Path, typer.Argument(help="Run directory, checkpoint, .pth, .safetensors.")],
     target: Annotated[Path, typer.Argument(help=".pth, .safetensors, or a new run directory.")],
@@ -33,6 +46,7 @@ def convert(
     best: Best = False,
     seed: Seed = None,
     member: MemberIndex = None,
+    key: Key = None,
     overwrite: Annotated[bool, typer.Option(help="Replace TARGET where it is a file.")] = False,
 ) -> None:
     """Convert weights between PyTorch's files and run directories, bit for bit."""
@@ -40,7 +54,7 @@ def convert(
 
     given = model_given(model, options)
     done = w.convert(
-        source, target, given, best=best, seed=seed, member=member, overwrite=overwrite
+        source, target, given, best=best, seed=seed, member=member, key=key, overwrite=overwrite
     )
     note_assumptions(source, done, given)
     sizes = ", ".join(f"{k}={v}" for k, v in done.config.model.options.items()) or "default sizes"
@@ -53,6 +67,7 @@ def verify(
     weights: Annotated[Path, typer.Argument(help="A .pth or .safetensors file.")],
     model: ModelName = None,
     options: Options = None,
+    key: Key = None,
     data: Data = None,
     data_dir: DataDir = None,
     out: Annotated[Path | None, typer.Option("--json", help="Write the certificate here.")] = None,
@@ -66,7 +81,7 @@ def verify(
 
     given = model_given(model, options)
     certificate = v.verify(
-        weights, given, data_name=data, data_dir=data_dir, out=out, overwrite=overwrite
+        weights, given, data_name=data, data_dir=data_dir, out=out, overwrite=overwrite, key=key
     )
     print(certificate)
     if not certificate.passed:

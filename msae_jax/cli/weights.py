@@ -15,6 +15,7 @@ from msae_jax.cli.app import (
     Data,
     DataDir,
     Input,
+    Key,
     Likelihood,
     MemberIndex,
     ModelName,
@@ -50,20 +51,21 @@ def evaluate(
     best: Best = False,
     seed: Seed = None,
     member: MemberIndex = None,
+    key: Key = None,
     as_json: AsJson = False,
 ) -> None:
     """Evaluate weights on a data set: MSE per value, nats per sample."""
     from msae_jax import weights as w
     from msae_jax.train import evaluation
 
-    if seed is None and member is None and weights.is_dir():
+    if seed is None and member is None and key is None and weights.is_dir():
         many = w.load_many(weights, best=best, model=model)
         if many is not None and len(many.seeds) > 1:
             many = many._replace(config=_changed(many.config, data, likelihood))
             _evaluate_all(many, data is None, data_dir, split, as_json)
             return
     given = model_given(model, options)
-    loaded = w.load_weights(weights, best=best, model=given, seed=seed, member=member)
+    loaded = w.load_weights(weights, best=best, model=given, seed=seed, member=member, key=key)
     settings = _changed(loaded.config, data, likelihood)
     name = settings.data
     samples, odd = w.split(name, split, data_dir, trained_on=loaded.facts, own=data is None)
@@ -72,6 +74,10 @@ def evaluate(
     found: dict[str, Any] = dict(
         evaluation.evaluate(loaded.model, loaded.variables, samples, settings.objective)
     )
+    usual = evaluation.error_of_mean(samples)
+    if found["mse"] > usual:
+        of_file = "" if weights.is_dir() else ", activations or output of the model (--set)"
+        odd = [*odd, _worse(found["mse"], usual, of_file)]
     _warn(odd)
     found |= {"model": settings.model.name, "data": name, "split": split}
     if as_json:
@@ -81,6 +87,13 @@ def evaluate(
         f"{found['model']} on {name} {split}, {found['n']} samples: MSE {found['mse']:.6g} per "
         f"value, {found['nats']:.6g} nats per sample (reconstruction {found['recon_nats']:.6g}, "
         f"KL {found['kl_nats']:.6g})"
+    )
+
+
+def _worse(error: float, usual: float, of_file: str) -> str:
+    return (
+        f"an MSE of {error:.4g} is worse than that of the mean sample, {usual:.4g}: these may be "
+        f"the wrong samples, or in another scale or order of values{of_file}"
     )
 
 
@@ -137,6 +150,7 @@ def embed(
     best: Best = False,
     seed: Seed = None,
     member: MemberIndex = None,
+    key: Key = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Write the latents [N, latent_dim] of your samples; of a VAE, the posterior means.
@@ -148,7 +162,7 @@ def embed(
     from msae_jax.train import evaluation
 
     given = model_given(model, options)
-    loaded = w.load_weights(weights, best=best, model=given, seed=seed, member=member)
+    loaded = w.load_weights(weights, best=best, model=given, seed=seed, member=member, key=key)
     if loaded.facts is not None and loaded.facts.series is not None:
         series_outputs.embed(loaded, samples, out, overwrite)
         return
@@ -171,6 +185,7 @@ def reconstruct(
     best: Best = False,
     seed: Seed = None,
     member: MemberIndex = None,
+    key: Key = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Write the reconstructions [N, ...] of your samples; uint8 ones are scaled to [0, 1].
@@ -182,7 +197,7 @@ def reconstruct(
     from msae_jax.train import evaluation
 
     given = model_given(model, options)
-    loaded = w.load_weights(weights, best=best, model=given, seed=seed, member=member)
+    loaded = w.load_weights(weights, best=best, model=given, seed=seed, member=member, key=key)
     if loaded.facts is not None and loaded.facts.series is not None:
         series_outputs.reconstruct(loaded, samples, out, overwrite)
         return

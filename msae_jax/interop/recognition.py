@@ -40,10 +40,16 @@ class Match(NamedTuple):
         return not any(self.faults.values())
 
 
+Tensors = dict[str, np.ndarray]
+
+
 def recognise(
-    tensors: Mapping[str, np.ndarray], given: ModelConfig | None, note: str | None, source: str
-) -> Match:
-    """Returns the model that a state dict is of, or where none fits the nearest one.
+    tensors: Tensors, given: ModelConfig | None, note: str | None, source: str
+) -> tuple[Tensors, Match]:
+    """Returns a state dict and the model that it is of, or where none fits the nearest one.
+
+    Where no model fits it, what follows the first part that all its keys have in common is tried,
+    and returned if it fits.
 
     Args:
       given: the model that the user names. Without it every registered model is tried; of several
@@ -55,6 +61,26 @@ def recognise(
     Raises:
       InputError: more than one model fits, or `given` has no layout or an impossible option.
     """
+    match = _recognised(tensors, given, note, source)
+    inner = tensors
+    while not match.fits and (prefix := _common_part(inner)):
+        inner = {key.removeprefix(prefix): tensor for key, tensor in inner.items()}
+        found = _recognised(inner, given, note, source)
+        if found.fits:
+            return inner, found
+    return tensors, match
+
+
+def _common_part(tensors: Tensors) -> str:
+    """Returns the first part of the keys, its dot included, if all have the same, and more."""
+    firsts = {key.partition(".")[0] for key in tensors if "." in key}
+    alike = len(firsts) == 1 and all("." in key for key in tensors)
+    return f"{firsts.pop()}." if alike else ""
+
+
+def _recognised(
+    tensors: Mapping[str, np.ndarray], given: ModelConfig | None, note: str | None, source: str
+) -> Match:
     noted = _noted(tensors, given, note)
     if noted is not None:
         return noted
@@ -71,6 +97,11 @@ def recognise(
             "Say which with --model (model= in Python)."
         )
     return chosen[0] if chosen else max(matches, key=lambda match: _likeness(match, tensors))
+
+
+def is_near(match: Match, count: int) -> bool:
+    """Whether a state dict of `count` tensors has at least half of its keys from this model."""
+    return 2 * (count - len(match.faults["unexpected"])) >= count
 
 
 def described(source: str, model: ModelConfig) -> str:

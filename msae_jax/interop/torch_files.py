@@ -13,9 +13,10 @@ import numpy as np
 from msae_jax import models
 from msae_jax.config import ModelConfig, TrainConfig
 from msae_jax.data.facts import Facts
+from msae_jax.errors import InputError
 from msae_jax.interop import mapping
 from msae_jax.interop.files import tensor_files
-from msae_jax.interop.recognition import described, note_of, recognise, untold
+from msae_jax.interop.recognition import described, is_near, note_of, recognise, untold
 from msae_jax.recipes import recipe
 
 
@@ -43,8 +44,10 @@ class Trained(Protocol):
     def config(self) -> TrainConfig: ...
 
 
-def load_torch(path: str | Path, model: str | ModelConfig | None = None) -> Weights:
-    """Opens a `.pth`, `.pt`, `.ckpt` or `.safetensors` file as Flax variables, dtypes unchanged.
+def load_torch(
+    path: str | Path, model: str | ModelConfig | None = None, key: str | None = None
+) -> Weights:
+    """Opens a file of PyTorch weights or a `.safetensors` file as Flax variables, dtypes unchanged.
 
     Dense models read flat samples in the file's own order: PyTorch flattens images channels first.
 
@@ -53,6 +56,7 @@ def load_torch(path: str | Path, model: str | ModelConfig | None = None) -> Weig
         the model that a `.safetensors` file of `save_torch` notes, options included; else the one
         registered model that keys and shapes fit. What neither tells has its default
         (`assumptions`).
+      key: which state dict of a file of several (`read_pth`).
 
     Returns:
       The model, its variables as NumPy arrays, and the published recipe with the model's sizes.
@@ -61,13 +65,29 @@ def load_torch(path: str | Path, model: str | ModelConfig | None = None) -> Weig
       InputError: the file cannot be read; no model or several fit; or, listed all together, every
         key that is missing, unexpected, doubled or mis-shaped.
     """
-    tensors = tensor_files.read_tensors(path)
+    return load_with_tensors(path, model, key)[0]
+
+
+def load_with_tensors(
+    path: str | Path, model: str | ModelConfig | None = None, key: str | None = None
+) -> tuple[Weights, dict[str, np.ndarray]]:
+    """`load_torch`, and the state dict that it was made of.
+
+    Its keys are those of the file. Where only what follows a prefix of all keys fits a model, as of
+    an autoencoder that is a part of a larger module, they lack the prefix.
+    """
+    tensors = tensor_files.read_tensors(path, key)
     given = ModelConfig(model) if isinstance(model, str) else model
-    match = recognise(tensors, given, tensor_files.read_note(path), str(path))
+    tensors, match = recognise(tensors, given, tensor_files.read_note(path), str(path))
+    if given is None and not match.fits and not is_near(match, len(tensors)):
+        raise InputError(
+            f"{path} is of none of our models: `msae inspect {path}` shows what is in it, and what "
+            "to do next."
+        )
     source = described(str(path), match.config)
     variables = mapping.to_variables(match.entries, tensors, source)
     settings = replace(recipe(match.config.name), model=match.config)
-    return Weights(match.model, variables, settings)
+    return Weights(match.model, variables, settings), tensors
 
 
 def save_torch(path: str | Path, trained: Trained, *, overwrite: bool = False) -> None:
@@ -104,9 +124,8 @@ def assumptions(path: str | Path, weights: Weights, given: ModelConfig | None = 
         return None
     values = ", ".join(f"{field}={value}" for field, value in fields.items())
     return (
-        f"taken as model {config.name!r} with {values} and that model's activations (of the "
-        "published ones: ReLU), which keys and shapes do not tell. If the weights were trained "
-        f"otherwise: --model {config.name} --set FIELD=VALUE"
+        f"taken as model {config.name!r} with {values}, which keys and shapes do not tell. If the "
+        f"weights were trained otherwise: --model {config.name} --set FIELD=VALUE"
     )
 
 

@@ -10,6 +10,7 @@ import jax
 
 from msae_jax.config import TrainConfig
 from msae_jax.errors import InputError
+from msae_jax.models import activations
 from msae_jax.models.layers import BatchNorm, Conv, ConvTranspose, Linear, Mlp
 from msae_jax.models.layout import Layer, Layout, Shapes, widths
 from msae_jax.models.output import Output, activate, finish
@@ -50,7 +51,8 @@ class SuperResolution(nn.Module):
       image_shape: (H, W, C); H and W multiples of 4.
       channels: of the encoder's two convolutions. decoder_channels: of the two transposed ones.
       hidden: width of the linear layers on both sides of the latent.
-      output: `sigmoid` or `identity`. init_scheme: `torch` or `flax` initial weights.
+      activation: of the hidden layers; it and `output` are of `activations.ACTIVATIONS`.
+      output: the last activation. init_scheme: `torch` or `flax` initial weights.
     """
 
     image_shape: tuple[int, int, int] = (28, 28, 1)
@@ -60,16 +62,18 @@ class SuperResolution(nn.Module):
     hidden: int = 256
     output: str = "sigmoid"
     init_scheme: str = "torch"
+    activation: str = "relu"
 
     def setup(self) -> None:
+        self.activate = activations.find(self.activation)
         height, width, colours = self.image_shape
         self.grid = (height // 4, width // 4, self.channels[1])
         self.conv_0 = Conv(self.channels[0], (3, 3), padding=1, init_scheme=self.init_scheme)
         self.conv_1 = Conv(
             self.channels[1], (3, 3), stride=2, padding=1, init_scheme=self.init_scheme
         )
-        self.encoder = Mlp((self.hidden, self.latent_dim), self.init_scheme)
-        self.decoder = Mlp((self.hidden, math.prod(self.grid)), self.init_scheme)
+        self.encoder = Mlp((self.hidden, self.latent_dim), self.init_scheme, self.activation)
+        self.decoder = Mlp((self.hidden, math.prod(self.grid)), self.init_scheme, self.activation)
         self.up_0, self.up_1 = (
             ConvTranspose(c, (4, 4), stride=2, padding=1, init_scheme=self.init_scheme)
             for c in self.decoder_channels
@@ -87,14 +91,14 @@ class SuperResolution(nn.Module):
     def encode(self, x: jax.Array) -> jax.Array:
         """Returns `[B, latent_dim]` latents of full-size images `[B, H, W, C]`."""
         _check_images(x, self.image_shape)
-        x = nn.relu(self.conv_0(halve(x)))
-        x = nn.relu(self.conv_1(x))
+        x = self.activate(self.conv_0(halve(x)))
+        x = self.activate(self.conv_1(x))
         return self.encoder(x.reshape(x.shape[0], -1))
 
     def _logits(self, z: jax.Array) -> jax.Array:
-        x = nn.relu(self.decoder(z)).reshape(-1, *self.grid)
-        x = nn.relu(self.up_0(x))
-        x = nn.relu(self.up_1(x))
+        x = self.activate(self.decoder(z)).reshape(-1, *self.grid)
+        x = self.activate(self.up_0(x))
+        x = self.activate(self.up_1(x))
         return self.conv_out(x)
 
     def decode(self, z: jax.Array) -> jax.Array:
@@ -114,7 +118,8 @@ class Convolutional(nn.Module):
     Attributes:
       image_shape: (H, W, C); H and W multiples of 4.
       channels: of the encoder's three convolutions; the decoder mirrors them.
-      output: `sigmoid` or `identity`. init_scheme: `torch` or `flax` initial weights.
+      activation: of the hidden layers; it and `output` are of `activations.ACTIVATIONS`.
+      output: the last activation. init_scheme: `torch` or `flax` initial weights.
     """
 
     image_shape: tuple[int, int, int] = (28, 28, 1)
@@ -122,8 +127,10 @@ class Convolutional(nn.Module):
     channels: tuple[int, int, int] = (32, 64, 128)
     output: str = "sigmoid"
     init_scheme: str = "torch"
+    activation: str = "relu"
 
     def setup(self) -> None:
+        self.activate = activations.find(self.activation)
         height, width, colours = self.image_shape
         first, second, third = self.channels
         self.grid = (height // 4, width // 4, third)
@@ -151,15 +158,15 @@ class Convolutional(nn.Module):
     def encode(self, x: jax.Array, *, train: bool = False) -> jax.Array:
         """Returns `[B, latent_dim]` latents of images `[B, H, W, C]`."""
         _check_images(x, self.image_shape)
-        x = nn.relu(self.norm_0(self.conv_0(x), train=train))
-        x = nn.relu(self.norm_1(self.conv_1(x), train=train))
-        x = nn.relu(self.norm_2(self.conv_2(x), train=train))
+        x = self.activate(self.norm_0(self.conv_0(x), train=train))
+        x = self.activate(self.norm_1(self.conv_1(x), train=train))
+        x = self.activate(self.norm_2(self.conv_2(x), train=train))
         return self.to_latent(x.reshape(x.shape[0], -1))
 
     def _logits(self, z: jax.Array, *, train: bool = False) -> jax.Array:
-        x = nn.relu(self.from_latent(z)).reshape(-1, *self.grid)
-        x = nn.relu(self.norm_3(self.conv_3(x), train=train))
-        x = nn.relu(self.norm_4(self.up_0(x), train=train))
+        x = self.activate(self.from_latent(z)).reshape(-1, *self.grid)
+        x = self.activate(self.norm_3(self.conv_3(x), train=train))
+        x = self.activate(self.norm_4(self.up_0(x), train=train))
         return self.up_1(x)
 
     def decode(self, z: jax.Array) -> jax.Array:

@@ -10,6 +10,7 @@ import flax.linen as nn
 import jax
 
 from msae_jax.config import Objective, TrainConfig
+from msae_jax.models import activations
 from msae_jax.models.layers import Mlp
 from msae_jax.models.layout import Layer, Layout, Shapes, mlp, numbered, widths
 from msae_jax.models.output import Output, activate, finish, flatten
@@ -24,8 +25,9 @@ class DenseAutoencoder(nn.Module):
       features: values per sample; inputs `[B, ...]` are flattened to `[B, features]`.
       input_channels: of series `[B, T, C]`; it only tells the order of PyTorch's features, (C, T).
       hidden: widths between input and latent.
-      rectify_latent: whether a ReLU follows the latent layer, as in `ae5`.
-      output: `identity` or `sigmoid`. init_scheme: `torch` or `flax` initial weights.
+      rectify_latent: whether `activation` follows the latent layer, too, as in `ae5`.
+      activation: of the hidden layers; it and `output` are of `activations.ACTIVATIONS`.
+      output: the last activation. init_scheme: `torch` or `flax` initial weights.
     """
 
     features: int = 784
@@ -35,10 +37,11 @@ class DenseAutoencoder(nn.Module):
     output: str = "identity"
     init_scheme: str = "torch"
     input_channels: int = 1
+    activation: str = "relu"
 
     def setup(self) -> None:
-        self.encoder = Mlp((*self.hidden, self.latent_dim), self.init_scheme)
-        self.decoder = Mlp((*self.hidden[::-1], self.features), self.init_scheme)
+        self.encoder = Mlp((*self.hidden, self.latent_dim), self.init_scheme, self.activation)
+        self.decoder = Mlp((*self.hidden[::-1], self.features), self.init_scheme, self.activation)
 
     series_sizes = staticmethod(series_sizes)
 
@@ -53,7 +56,7 @@ class DenseAutoencoder(nn.Module):
     def encode(self, x: jax.Array) -> jax.Array:
         """Returns `[B, latent_dim]` latents of `[B, ...]` inputs."""
         z = self.encoder(flatten(x, self.features, "this autoencoder"))
-        return nn.relu(z) if self.rectify_latent else z
+        return activations.find(self.activation)(z) if self.rectify_latent else z
 
     def decode(self, z: jax.Array) -> jax.Array:
         """Returns reconstructions `[B, *sample_shape]` of `[B, latent_dim]` latents."""

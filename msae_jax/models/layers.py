@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 
 from msae_jax.errors import InputError, unknown_name
+from msae_jax.models import activations
 from msae_jax.models.convolution import conv, conv_transpose
 
 Initializer = Callable[..., jax.Array]
@@ -58,17 +59,22 @@ class Linear(nn.Module):
 
 
 class Mlp(nn.Module):
-    """Linear layers with ReLU between them, none after the last; `[B, I]` to `[B, widths[-1]]`."""
+    """Linear layers, an activation between them, none after the last.
+
+    Computes `[B, widths[-1]]` of `[B, I]`.
+    """
 
     widths: tuple[int, ...]
     init_scheme: str = "torch"
+    activation: str = "relu"
 
     def setup(self) -> None:
         self.linear = [Linear(width, self.init_scheme) for width in self.widths]
 
     def __call__(self, x: jax.Array) -> jax.Array:
+        activate = activations.find(self.activation)
         for layer in self.linear[:-1]:
-            x = nn.relu(layer(x))
+            x = activate(layer(x))
         return self.linear[-1](x)
 
 

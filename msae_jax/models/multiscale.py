@@ -12,6 +12,7 @@ import numpy as np
 
 from msae_jax.config import TrainConfig
 from msae_jax.errors import InputError
+from msae_jax.models import activations
 from msae_jax.models.layers import Conv, Mlp
 from msae_jax.models.layout import Layer, Layout, Shapes, mlp, widths
 from msae_jax.models.output import Output, activate, finish, flatten
@@ -49,6 +50,7 @@ class SignalEncoder(nn.Module):
     hidden: int
     latent_dim: int
     init_scheme: str = "torch"
+    activation: str = "relu"
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
@@ -64,10 +66,11 @@ class SignalEncoder(nn.Module):
                 init_scheme=self.init_scheme,
                 name=f"conv_{i}",
             )
-            x = nn.relu(layer(x))
+            x = activations.find(self.activation)(layer(x))
         x = adaptive_average_pool(x, self.pooled)
         x = x.reshape(x.shape[0], -1)
-        return Mlp((self.hidden, self.latent_dim), self.init_scheme, name="mlp")(x)
+        sizes = (self.hidden, self.latent_dim)
+        return Mlp(sizes, self.init_scheme, self.activation, name="mlp")(x)
 
 
 class MultiScaleSignal(nn.Module):
@@ -82,7 +85,8 @@ class MultiScaleSignal(nn.Module):
       kernels, dilations, pooled: short- and long-range kernel, dilation of the second convolution,
         and length after pooling.
       hidden: width of the linear layers.
-      output: `identity` or `sigmoid`. init_scheme: `torch` or `flax` initial weights.
+      activation: of the hidden layers; it and `output` are of `activations.ACTIVATIONS`.
+      output: the last activation. init_scheme: `torch` or `flax` initial weights.
     """
 
     signal_length: int = 128
@@ -95,6 +99,7 @@ class MultiScaleSignal(nn.Module):
     output: str = "identity"
     init_scheme: str = "torch"
     input_channels: int = 1
+    activation: str = "relu"
 
     def setup(self) -> None:
         if self.latent_dim < 2:
@@ -111,11 +116,12 @@ class MultiScaleSignal(nn.Module):
                 self.hidden,
                 latent_dim,
                 self.init_scheme,
+                self.activation,
             )
             for i, latent_dim in enumerate((half, self.latent_dim - half))
         )
         values = self.signal_length * self.input_channels
-        self.decoder = Mlp((self.hidden, values), self.init_scheme)
+        self.decoder = Mlp((self.hidden, values), self.init_scheme, self.activation)
 
     @staticmethod
     def sizes_for(sample_shape: tuple[int, ...]) -> dict[str, int]:
@@ -161,7 +167,8 @@ class MultiScaleMlp(nn.Module):
       small_fraction: the share of the features, from the first on, that the small encoder reads.
       latent_dim: of both encoders together; the small one has half, rounded down.
       small_hidden, large_hidden: widths of the encoders; the decoder has `large_hidden`.
-      output: `identity` or `sigmoid`. init_scheme: `torch` or `flax` initial weights.
+      activation: of the hidden layers; it and `output` are of `activations.ACTIVATIONS`.
+      output: the last activation. init_scheme: `torch` or `flax` initial weights.
     """
 
     features: int = 784
@@ -171,6 +178,7 @@ class MultiScaleMlp(nn.Module):
     large_hidden: int = 256
     output: str = "identity"
     init_scheme: str = "torch"
+    activation: str = "relu"
 
     def setup(self) -> None:
         if self.latent_dim < 2:
@@ -181,9 +189,10 @@ class MultiScaleMlp(nn.Module):
                 f"{self.small_fraction} ({self.small_features} features)."
             )
         half = self.latent_dim // 2
-        self.encoder_small = Mlp((self.small_hidden, half), self.init_scheme)
-        self.encoder_large = Mlp((self.large_hidden, self.latent_dim - half), self.init_scheme)
-        self.decoder = Mlp((self.large_hidden, self.features), self.init_scheme)
+        more = (self.init_scheme, self.activation)
+        self.encoder_small = Mlp((self.small_hidden, half), *more)
+        self.encoder_large = Mlp((self.large_hidden, self.latent_dim - half), *more)
+        self.decoder = Mlp((self.large_hidden, self.features), *more)
 
     @staticmethod
     def sizes_for(sample_shape: tuple[int, ...]) -> dict[str, int]:

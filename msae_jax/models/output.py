@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 import jax
 
-from msae_jax.errors import InputError, unknown_name
+from msae_jax.errors import InputError
+from msae_jax.models import activations
 
 
 class Output(NamedTuple):
@@ -16,7 +17,7 @@ class Output(NamedTuple):
     Attributes:
       recon: the reconstruction, shaped like the input, in the units of the data.
       z: the latent that was decoded, `[B, latent_dim]`.
-      logits: what the output sigmoid was applied to; None where the output is the identity.
+      logits: what the output sigmoid was applied to; None where the output is another one.
       mu, log_var: mean and log variance of a Gaussian posterior, `[B, latent_dim]`; None without.
       target: what the reconstruction is to be compared with, where it is not the input; the
         reconstruction then has its shape.
@@ -31,12 +32,8 @@ class Output(NamedTuple):
 
 
 def activate(logits: jax.Array, output: str) -> jax.Array:
-    """Applies the output activation, `identity` or `sigmoid`."""
-    if output == "identity":
-        return logits
-    if output == "sigmoid":
-        return jax.nn.sigmoid(logits)
-    raise unknown_name("output activation", output, ("identity", "sigmoid"))
+    """Applies the output activation, one of `activations.ACTIVATIONS`."""
+    return activations.find(output)(logits)
 
 
 def finish(
@@ -50,7 +47,7 @@ def finish(
     """Assembles an `Output` whose reconstruction has the shape of `x`."""
     logits = logits.reshape(x.shape)
     recon = activate(logits, output)
-    return Output(recon, z, None if output == "identity" else logits, mu, log_var)
+    return Output(recon, z, logits if output == "sigmoid" else None, mu, log_var)
 
 
 def flatten(x: jax.Array, features: int, model: str) -> jax.Array:

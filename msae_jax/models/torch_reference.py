@@ -27,15 +27,20 @@ class Result(NamedTuple):
 def _result(
     decoded: Tensor, z: Tensor, output: str, mu: Tensor | None = None, log_var: Tensor | None = None
 ) -> Result:
-    if output == "identity":
-        return Result(decoded, z, None, mu, log_var)
-    return Result(torch.sigmoid(decoded), z, decoded, mu, log_var)
+    logits = decoded if output == "sigmoid" else None
+    return Result(ACTIVATIONS[output]()(decoded), z, logits, mu, log_var)
 
 
-def _linears(widths: Sequence[int]) -> list[nn.Module]:
-    """Returns linear layers from each width to the next, with a ReLU between them."""
-    pairs = itertools.pairwise(widths)
-    modules: list[nn.Module] = [m for a, b in pairs for m in (nn.Linear(a, b), nn.ReLU())]
+ACTIVATIONS: dict[str, type[nn.Module]] = {
+    "identity": nn.Identity, "relu": nn.ReLU, "leaky_relu": nn.LeakyReLU, "elu": nn.ELU,
+    "gelu": nn.GELU, "sigmoid": nn.Sigmoid, "tanh": nn.Tanh,
+}  # fmt: skip
+
+
+def _linears(widths: Sequence[int], m: Any) -> list[nn.Module]:
+    """Returns linear layers from each width to the next, with an activation between them."""
+    act, pairs = ACTIVATIONS[m.activation], itertools.pairwise(widths)
+    modules: list[nn.Module] = [layer for a, b in pairs for layer in (nn.Linear(a, b), act())]
     return modules[:-1]
 
 
@@ -61,9 +66,9 @@ class Autoencoder(nn.Module):
 def dense(m: Any, flatten: bool = False) -> nn.Module:
     """`baseline`, `baseline-mlp`; `stacked` (flatten: `encoder.0` is a Flatten)."""
     widths = (m.features, *m.hidden, m.latent_dim)
-    encoder, decoder = _linears(widths), _linears(widths[::-1])
+    encoder, decoder = _linears(widths, m), _linears(widths[::-1], m)
     head = [nn.Flatten()] if flatten else []
-    encoder += [nn.ReLU()] if m.rectify_latent else []
+    encoder += [ACTIVATIONS[m.activation]()] if m.rectify_latent else []
     coded = nn.Sequential(*head, *encoder), nn.Sequential(*decoder)
     return Autoencoder(*coded, m.output, flat=True)
 
@@ -74,6 +79,7 @@ class NamedAutoencoder(nn.Module):
     def __init__(self, m: Any) -> None:
         super().__init__()
         self.output, self.rectify, n = m.output, m.rectify_latent, len(m.hidden)
+        self.act = ACTIVATIONS[m.activation]()
         widths = (m.features, *m.hidden)
         for i in range(n):
             setattr(self, f"fc{i + 1}", nn.Linear(widths[i], widths[i + 1]))
@@ -87,15 +93,16 @@ class NamedAutoencoder(nn.Module):
     def encode(self, x: Tensor) -> Tensor:
         x = x.flatten(1)
         for name in self.before:
-            x = torch.relu(getattr(self, name)(x))
+            x = self.act(getattr(self, name)(x))
         z: Tensor = self.fc_z(x)
-        return torch.relu(z) if self.rectify else z
+        rectified: Tensor = self.act(z) if self.rectify else z
+        return rectified
 
     def forward(self, x: Tensor, eps: Tensor | None = None) -> Result:
         shape = x.shape
         x = z = self.encode(x)
         for name in self.after[:-1]:
-            x = torch.relu(getattr(self, name)(x))
+            x = self.act(getattr(self, name)(x))
         return _result(getattr(self, self.after[-1])(x).reshape(shape), z, self.output)
 
 
@@ -105,6 +112,7 @@ class Variational(nn.Module):
     def __init__(self, m: Any, heads: tuple[str, str] | None) -> None:
         super().__init__()
         self.output, n = m.output, len(m.hidden)
+        self.act = ACTIVATIONS[m.activation]()
         widths = (m.features, *m.hidden)
         for i in range(n):
             setattr(self, f"fc{i + 1}", nn.Linear(widths[i], widths[i + 1]))
@@ -120,7 +128,7 @@ class Variational(nn.Module):
 
     def _hidden(self, x: Tensor) -> Tensor:
         for name in self.before:
-            x = torch.relu(getattr(self, name)(x))
+            x = self.act(getattr(self, name)(x))
         return x
 
     def encode(self, x: Tensor) -> Tensor:
@@ -132,7 +140,7 @@ class Variational(nn.Module):
         mu, log_var = (getattr(self, name)(h) for name in self.heads)
         x = z = mu if eps is None else mu + torch.exp(log_var / 2) * eps
         for name in self.after[:-1]:
-            x = torch.relu(getattr(self, name)(x))
+            x = self.act(getattr(self, name)(x))
         return _result(getattr(self, self.after[-1])(x), z, self.output, mu, log_var)
 
 
@@ -145,21 +153,22 @@ class MultiScale(nn.Module):
         self.enc_short = self._encoder(m, 0, half)
         self.enc_long = self._encoder(m, 1, m.latent_dim - half)
         values = m.signal_length * m.input_channels
-        self.decoder = nn.Sequential(*_linears((m.latent_dim, m.hidden, values)))
+        self.decoder = nn.Sequential(*_linears((m.latent_dim, m.hidden, values), m))
         self.output = m.output
 
     @staticmethod
     def _encoder(m: Any, i: int, latent_dim: int) -> nn.Sequential:
+        act = ACTIVATIONS[m.activation]
         (first, second), k, d = m.channels, m.kernels[i], m.dilations[i]
         return nn.Sequential(
             nn.Unflatten(1, (1, m.signal_length)) if m.input_channels == 1 else nn.Identity(),
             nn.Conv1d(m.input_channels, first, k, padding=k // 2),
-            nn.ReLU(),
+            act(),
             nn.Conv1d(first, second, k, dilation=d, padding=d * (k // 2)),
-            nn.ReLU(),
+            act(),
             nn.AdaptiveAvgPool1d(m.pooled[i]),
             nn.Flatten(),
-            *_linears((second * m.pooled[i], m.hidden, latent_dim)),
+            *_linears((second * m.pooled[i], m.hidden, latent_dim), m),
         )
 
     def encode(self, x: Tensor) -> Tensor:
@@ -176,10 +185,10 @@ class MultiScaleMlp(nn.Module):
     def __init__(self, m: Any) -> None:
         super().__init__()
         half, self.small = m.latent_dim // 2, m.small_features
-        self.encoder_small = nn.Sequential(*_linears((self.small, m.small_hidden, half)))
+        self.encoder_small = nn.Sequential(*_linears((self.small, m.small_hidden, half), m))
         large = (m.features, m.large_hidden, m.latent_dim - half)
-        self.encoder_large = nn.Sequential(*_linears(large))
-        self.decoder = nn.Sequential(*_linears((m.latent_dim, m.large_hidden, m.features)))
+        self.encoder_large = nn.Sequential(*_linears(large, m))
+        self.decoder = nn.Sequential(*_linears((m.latent_dim, m.large_hidden, m.features), m))
         self.output = m.output
 
     def encode(self, x: Tensor) -> Tensor:
@@ -207,6 +216,7 @@ class SuperResolution(Autoencoder):
 
 
 def superres(m: Any) -> nn.Module:
+    act = ACTIVATIONS[m.activation]
     height, width, colours = m.image_shape
     first, second = m.channels
     grid = (second, height // 4, width // 4)
@@ -214,26 +224,27 @@ def superres(m: Any) -> nn.Module:
     up, out = m.decoder_channels
     encoder = nn.Sequential(
         nn.Conv2d(colours, first, 3, padding=1),
-        nn.ReLU(),
+        act(),
         nn.Conv2d(first, second, 3, stride=2, padding=1),
-        nn.ReLU(),
+        act(),
         nn.Flatten(),
-        *_linears((flat, m.hidden, m.latent_dim)),
+        *_linears((flat, m.hidden, m.latent_dim), m),
     )
     decoder = nn.Sequential(
-        *_linears((m.latent_dim, m.hidden, flat)),
-        nn.ReLU(),
+        *_linears((m.latent_dim, m.hidden, flat), m),
+        act(),
         nn.Unflatten(1, grid),
         nn.ConvTranspose2d(second, up, 4, stride=2, padding=1),
-        nn.ReLU(),
+        act(),
         nn.ConvTranspose2d(up, out, 4, stride=2, padding=1),
-        nn.ReLU(),
+        act(),
         nn.Conv2d(out, colours, 3, padding=1),
     )
     return SuperResolution(encoder, decoder, m.output)
 
 
 def conv(m: Any) -> nn.Module:
+    act = ACTIVATIONS[m.activation]
     height, width, colours = m.image_shape
     first, second, third = m.channels
     grid = (third, height // 4, width // 4)
@@ -241,26 +252,26 @@ def conv(m: Any) -> nn.Module:
     encoder = nn.Sequential(
         nn.Conv2d(colours, first, 3, stride=2, padding=1),
         nn.BatchNorm2d(first),
-        nn.ReLU(),
+        act(),
         nn.Conv2d(first, second, 3, stride=2, padding=1),
         nn.BatchNorm2d(second),
-        nn.ReLU(),
+        act(),
         nn.Conv2d(second, third, 3, padding=1),
         nn.BatchNorm2d(third),
-        nn.ReLU(),
+        act(),
         nn.Flatten(),
         nn.Linear(flat, m.latent_dim),
     )
     decoder = nn.Sequential(
         nn.Linear(m.latent_dim, flat),
-        nn.ReLU(),
+        act(),
         nn.Unflatten(1, grid),
         nn.Conv2d(third, second, 3, padding=1),
         nn.BatchNorm2d(second),
-        nn.ReLU(),
+        act(),
         nn.ConvTranspose2d(second, first, 4, stride=2, padding=1),
         nn.BatchNorm2d(first),
-        nn.ReLU(),
+        act(),
         nn.ConvTranspose2d(first, colours, 4, stride=2, padding=1),
     )
     return Autoencoder(encoder, decoder, m.output)

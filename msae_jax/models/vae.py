@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from msae_jax.config import Objective, TrainConfig
+from msae_jax.models import activations
 from msae_jax.models.layers import Linear, Mlp
 from msae_jax.models.layout import Layer, Layout, Shapes, mlp, numbered, widths
 from msae_jax.models.output import Output, activate, finish, flatten
@@ -26,7 +27,8 @@ class VariationalAutoencoder(nn.Module):
     Attributes:
       features: values per sample; inputs `[B, ...]` are flattened to `[B, features]`.
       hidden: widths between input and latent; the decoder has them in reverse.
-      output: `identity` or `sigmoid`. init_scheme: `torch` or `flax` initial weights.
+      activation: of the hidden layers; it and `output` are of `activations.ACTIVATIONS`.
+      output: the last activation. init_scheme: `torch` or `flax` initial weights.
     """
 
     features: int = 784
@@ -34,12 +36,13 @@ class VariationalAutoencoder(nn.Module):
     latent_dim: int = 20
     output: str = "sigmoid"
     init_scheme: str = "torch"
+    activation: str = "relu"
 
     def setup(self) -> None:
-        self.encoder = Mlp(self.hidden, self.init_scheme)
+        self.encoder = Mlp(self.hidden, self.init_scheme, self.activation)
         self.mu = Linear(self.latent_dim, self.init_scheme)
         self.log_var = Linear(self.latent_dim, self.init_scheme)
-        self.decoder = Mlp((*self.hidden[::-1], self.features), self.init_scheme)
+        self.decoder = Mlp((*self.hidden[::-1], self.features), self.init_scheme, self.activation)
 
     @staticmethod
     def sizes_for(sample_shape: tuple[int, ...]) -> dict[str, int]:
@@ -51,7 +54,8 @@ class VariationalAutoencoder(nn.Module):
 
     def posterior(self, x: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Returns mean and log variance, each `[B, latent_dim]`, of `[B, ...]` inputs."""
-        h = nn.relu(self.encoder(flatten(x, self.features, "the variational autoencoder")))
+        h = self.encoder(flatten(x, self.features, "the variational autoencoder"))
+        h = activations.find(self.activation)(h)
         return self.mu(h), self.log_var(h)
 
     def encode(self, x: jax.Array) -> jax.Array:

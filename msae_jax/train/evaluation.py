@@ -185,6 +185,23 @@ def summary(
     return found | {"n": len(terms.mse)}
 
 
+def error_of_mean(x: data.Samples) -> float:
+    """Returns the squared error per value of taking the mean sample of N for each of them.
+
+    It is the variance over samples, mean over values; what is missing in series is left out. A
+    model whose error is larger does not know these samples.
+    """
+    x, total, squares, count = as_input(x), 0.0, 0.0, 0
+    for start in range(0, len(x), BATCH_SIZE):
+        batch = take(x, np.arange(start, min(start + BATCH_SIZE, len(x))))
+        batch = batch.astype(np.float64) / (255 if batch.dtype == np.uint8 else 1)
+        total = total + np.nansum(batch, axis=0)
+        squares = squares + np.nansum(np.square(batch), axis=0)
+        count = count + np.sum(~np.isnan(batch), axis=0)
+    known = np.maximum(count, 1)
+    return float(np.mean(squares / known - np.square(total / known)))
+
+
 def embed(
     model: nn.Module,
     variables: Mapping[str, Any],

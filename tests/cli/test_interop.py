@@ -66,6 +66,29 @@ def test_a_conversion_that_fails_writes_nothing(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_an_evaluation_worse_than_the_mean_sample_says_so(weights, tmp_path, capsys) -> None:
+    x = np.random.default_rng(1).normal(5, 0.1, (50, 128)).astype(np.float32)
+    np.save(tmp_path / "x.npy", x)
+    assert msae("evaluate", weights, "--data", tmp_path / "x.npy") == 0
+    error = capsys.readouterr().err
+    assert "is worse than that of the mean sample, 0.0" in error
+    assert "activations or output of the model (--set)" in error
+
+
+def test_a_state_dict_of_several_is_picked(weights: Path, tmp_path: Path, capsys) -> None:
+    """The file is that of tests/interop/test_pth_reading.py, with the arrays of a model."""
+    pytest.importorskip("torch", reason="PyTorch is not installed (the torch extra)")
+    import torch
+
+    state = torch.load(weights, weights_only=True)
+    torch.save({"generator": state, "ema": state, "epoch": 3}, tmp_path / "two.pth.tar")
+    assert msae("convert", tmp_path / "two.pth.tar", tmp_path / "a.pth") == 2
+    assert "several state dicts: generator (8 tensors), ema (8 tensors)" in capsys.readouterr().err
+    arguments = ("convert", tmp_path / "two.pth.tar", tmp_path / "a.pth", "--key", "ema")
+    assert msae(*arguments) == 0
+    assert (tmp_path / "a.pth").read_bytes() == weights.read_bytes()
+
+
 def test_the_other_commands_take_weights_of_pytorch(weights: Path, tmp_path: Path, capsys) -> None:
     x = np.random.default_rng(1).normal(size=(6, 128)).astype(np.float32)
     np.save(tmp_path / "x.npy", x)
@@ -146,7 +169,7 @@ def test_what_was_assumed_is_said_and_can_be_set(weights: Path, tmp_path: Path, 
     [note] = capsys.readouterr().err.splitlines()
     assert note.startswith(f"msae: note: {weights}: taken as model 'baseline' with ")
     assert "output=identity" in note
-    assert "ReLU" in note
+    assert "activation=relu" in note
     assert "--model baseline --set FIELD=VALUE" in note
     assert (
         msae("reconstruct", weights, *files, "--model", "baseline", "--set", "output=sigmoid") == 0

@@ -47,8 +47,8 @@ def test_scrambled_pickles_with_a_right_crc(tmp_path, sentinel):
 @pytest.mark.parametrize(
     ("item", "message"),
     [
-        (tensor(count=3, shape=(3,)), "shorter than claimed"),
-        (tensor(count=2**40, shape=(2**40,)), "shorter than claimed|beyond twice"),
+        (tensor(count=3, shape=(3,)), "two sizes"),
+        (tensor(count=2**40, shape=(2**40,)), "two sizes"),
         (tensor(count=2**70), "not that of a storage"),
         (tensor(count=-2), "not that of a storage"),
         (tensor(shape=(3,)), "beyond its storage"),
@@ -72,7 +72,7 @@ def test_scrambled_pickles_with_a_right_crc(tmp_path, sentinel):
         (tensor().replace(b"ctorch\nFloatStorage\n", b"N"), "corrupt"),
         (tensor().replace(b"tQ", b"t"), "corrupt"),
         (b"ctorch\nFloatStorage\n" + number(10**9) + b"\x85R", "is called"),
-        (b"c__builtin__\nbytearray\n" + number(10**12) + b"\x85R", "in its state dict"),
+        (b"c__builtin__\nbytearray\n" + number(10**12), "is malformed|corrupt"),
     ],
 )
 def test_lying_tensors(refuse, item, message):
@@ -180,8 +180,6 @@ def doubling(rounds: int) -> bytes:
         b"}" + text("_orig_mod." * 1_500_000) + tensor() + b"s",
         b"c" + b"a" * 10_000_000 + b"\nb\n",
         number(2 ** (8 * 8_000_000)) + b"q\x00" + state(tensor().replace(b"K\x02tQ", b"h\x00tQ")),
-        b"}(" + b"".join(text(str(k)) + b"K\x01" for k in range(LIMIT // 2)) + text("w") + tensor()
-        + b"u",
         b"}" + text("w") + tensor(1, (2**24 + 2**20,), (0,)) + b"s",
         b"}" + tensor() + b"q\x000("
         + b"".join(text(str(k)) + b"h\x00" for k in range(90_000)) + b"u",

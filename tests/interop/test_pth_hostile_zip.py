@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import os
-import pickle
 import random
 import struct
 import zipfile
@@ -24,14 +23,6 @@ from tests.interop.hostile_pth import PROTO, members, state, tensor, text, zippe
 )
 def test_other_files(refuse, data):
     assert "PyTorch weights file" in refuse(data)
-
-
-def test_the_format_before_pytorch_1_6(refuse):
-    magic = pickle.dumps(0x1950A86A20F9469CFC6C, protocol=2)
-    rest = [pickle.dumps(value, protocol=2) for value in (1001, {"little_endian": True})]
-    message = refuse(magic + b"".join(rest) + PROTO + state(tensor()) + b"." + bytes(1_000))
-    assert "before 1.6" in message
-    assert "torch.save(model.state_dict(), path)" in message
 
 
 def test_torchscript_and_big_endian_archives(refuse):

@@ -82,6 +82,9 @@ def write_zip(path: Path, program: bytes, storages: dict[str, bytes] | None = No
 
 
 ONE = tensor("0", 2, (2,), (1,))
+QUANTISED = b"ctorch._utils\n_rebuild_qtensor\n)R"
+SPARSE = b"ctorch._utils\n_rebuild_sparse_tensor\n)R"
+META = b"ctorch._utils\n_rebuild_meta_tensor_no_storage\n)R"
 ONE_DATA = {"0": np.array([1.5, -2], "<f4").tobytes()}
 
 
@@ -252,26 +255,85 @@ def test_hyper_parameters_and_optimizer_states_are_passed_over(tmp_path):
 @pytest.mark.parametrize(
     ("program", "message"),
     [
-        (b"N", "found: none"),
-        (b"}", "found: none"),
-        (ONE, "found: none"),
-        (b"}" + text("encoder") + state(w=ONE) + b"s", "Top-level keys: 'encoder'"),
+        (b"N", "top-level keys: none"),
+        (b"}", "an empty state dict"),
+        (ONE, "one tensor [2] without a name"),
+        (b"}" + text("epoch") + b"K\x03s", "top-level keys: epoch"),
         (
             b"}" + text("model") + state(w=ONE) + b"s" + text("state_dict") + state(w=ONE) + b"s",
-            "state_dict in the top level; model in the top level",
+            "several state dicts: model (1 tensors), state_dict (1 tensors). Say which with --key",
         ),
-        (b"}" + text("w") + ONE + b"s" + text("epoch") + b"K\x03s", "'epoch'"),
-        (b"}" + text("w") + ONE + b"s" + b"K\x03" + ONE + b"s", "a key that is no string"),
+        (
+            b"}" + text("net") + state(w=ONE) + b"s" + text("ema") + state(w=ONE) + b"s",
+            "several state dicts: net (1 tensors), ema (1 tensors). Say which with --key",
+        ),
+        (b"}" + text("w") + ONE + b"s" + text("f") + QUANTISED + b"s", "f (quantised)"),
+        (b"}" + text("w") + ONE + b"s" + text("f") + SPARSE + b"s", "f (sparse)"),
+        (b"}" + text("w") + ONE + b"s" + text("f") + META + b"s", "f (a meta tensor"),
         (state(w=ONE, _orig_mod__w=ONE), "differ only in `_orig_mod.`"),
         (state(w=ONE) + text("w") + ONE + b"s", "the key 'w' is set twice"),
     ],
 )
-def test_anything_but_one_state_dict_is_refused(tmp_path, program, message):
+def test_anything_but_one_state_dict_of_arrays_is_refused(tmp_path, program, message):
     path = write_zip(tmp_path / "a.pth", program, ONE_DATA)
     with pytest.raises(InputError) as error:
         read_pth(path)
     assert message in str(error.value)
     assert str(path) in str(error.value)
+
+
+ENCODER_AND_DECODER = (
+    b"}" + text("nets") + b"}" + text("enc") + state(w=ONE) + b"s" + text("dec") + state(w=ONE)
+    + b"ss" + text("epoch") + b"K\x03s"
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("program", "key", "names"),
+    [
+        (b"}" + text("net") + state(w=ONE) + b"s" + text("epoch") + b"K\x03s", None, ["w"]),
+        (b"]" + b"}" + text("a") + ONE + b"s" + b"a", None, ["a"]),
+        (b"]" + ONE + b"a" + ONE + b"a", None, ["0", "1"]),
+        (b"}" + b"K\x07" + ONE + b"s", None, ["7"]),
+        (
+            b"}" + text("ema") + state(w=ONE) + b"s" + text("model") + state(v=ONE) + b"s",
+            None,
+            ["v"],
+        ),
+        (
+            b"}" + text("ema") + state(w=ONE) + b"s" + text("model") + state(v=ONE) + b"s",
+            "ema",
+            ["w"],
+        ),
+        (ENCODER_AND_DECODER, "nets.dec", ["w"]),
+        (ENCODER_AND_DECODER, "nets.enc,nets.dec", ["enc.w", "dec.w"]),
+    ],
+)
+def test_state_dicts_under_any_name(tmp_path, program, key, names):
+    path = write_zip(tmp_path / "a.pth", program, ONE_DATA)
+    got = read_pth(path, key)
+    assert list(got) == names
+    for array in got.values():
+        np.testing.assert_array_equal(array, [1.5, -2])
+
+
+def test_a_key_that_is_not_there_is_refused(tmp_path):
+    path = write_zip(tmp_path / "a.pth", ENCODER_AND_DECODER, ONE_DATA)
+    with pytest.raises(InputError, match=r"no state dict at nets\.x; it holds: nets\.enc \(1 tens"):
+        read_pth(path, "nets.enc,nets.x")
+
+
+def test_values_beside_tensors_are_left_out_with_a_warning(tmp_path):
+    program = state(w=ONE) + text("epoch") + b"K\x03s" + text("note") + b"Ns"
+    path = write_zip(tmp_path / "a.pth", program, ONE_DATA)
+    with pytest.warns(UserWarning, match="more than tensors in its state dict; left out: epoch, n"):
+        assert list(read_pth(path)) == ["w"]
+
+
+def test_old_pickles_make_ordered_dicts_of_pairs(tmp_path):
+    """As Python 2 did, and PyTorch with it."""
+    program = b"ccollections\nOrderedDict\n(](](" + text("w") + ONE + b"eetR"
+    assert list(read_pth(write_zip(tmp_path / "a.pth", program, ONE_DATA))) == ["w"]
 
 
 def test_missing_file_and_folder_are_refused(tmp_path):
@@ -296,7 +358,7 @@ def test_a_file_without_checksums_is_read_with_a_warning(tmp_path):
     """PyTorch writes zeros where `set_crc32_options(False)` tells it not to compute them."""
     path = write_zip(tmp_path / "a.pth", state(w=ONE), ONE_DATA)
     without_checksums(path)
-    with pytest.warns(UserWarning, match=r"a\.pth was saved without checksums.*nothing vouches"):
+    with pytest.warns(UserWarning, match=r"a\.pth.*has no checksums.*nothing vouches"):
         got = read_pth(path)
     np.testing.assert_array_equal(got["w"], np.array([1.5, -2], np.float32))
 

@@ -137,6 +137,28 @@ def test_series_of_channels_are_verified(
     assert certificate.passed, str(certificate)
 
 
+ACTIVATED = {
+    "baseline-mlp": {"activation": "leaky_relu", "output": "tanh", "rectify_latent": True},
+    "ae5": {"activation": "tanh", "output": "sigmoid"},
+    "vae3": {"activation": "gelu", "output": "sigmoid"},
+    "msae": {"activation": "elu", "output": "identity"},
+    "conv": {"activation": "sigmoid", "output": "leaky_relu"},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ACTIVATED)
+def test_other_activations_are_verified_where_they_are_named(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = ALL[name] | ACTIVATED[name]
+    monkeypatch.setitem(ALL, name, options)
+    path = saved(name, tmp_path)
+    certificate = v.verify(path, ModelConfig(name, options))
+    assert certificate.passed, str(certificate)
+    assumed = v.verify(path, ModelConfig(name)).subject["assumed"]
+    assert "activation=relu" in assumed
+
+
 @pytest.mark.parametrize("name", ALL)
 def test_every_model_is_verified(name: str, tmp_path: Path) -> None:
     given = ModelConfig(name, SERIES.get(name, {}))

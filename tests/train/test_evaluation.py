@@ -11,7 +11,7 @@ from msae_jax import models
 from msae_jax.config import ModelConfig, Objective
 from msae_jax.data import Dataset
 from msae_jax.errors import InputError
-from msae_jax.train.evaluation import embed, evaluate, per_sample, reconstruct
+from msae_jax.train.evaluation import embed, error_of_mean, evaluate, per_sample, reconstruct
 
 BERNOULLI = Objective("bernoulli", "sum")
 
@@ -33,6 +33,14 @@ def test_metrics_are_means_over_samples(vae: tuple, images: Dataset) -> None:
     assert got["loss"] == pytest.approx(got["recon_nats"] + got["kl_nats"])
     doubled = evaluate(model, variables, images.test.x, replace(BERNOULLI, beta=2.0))
     assert doubled["loss"] == pytest.approx(got["recon_nats"] + 2 * got["kl_nats"], rel=1e-3)
+
+
+def test_the_error_of_the_mean_sample(images: Dataset) -> None:
+    """The mean of the population variance of each value, what is missing left out."""
+    expected = np.var(images.test.x / 255.0, axis=0).mean()
+    assert error_of_mean(images.test.x) == pytest.approx(expected, rel=1e-9)
+    rows = np.random.default_rng(0).normal(3, 1, (1_201, 5)).astype(np.float32)
+    assert error_of_mean(rows) == pytest.approx(np.var(rows, axis=0).mean(), rel=1e-6)
 
 
 def test_the_batch_size_changes_nothing(vae: tuple, images: Dataset) -> None:

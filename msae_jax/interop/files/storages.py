@@ -36,7 +36,12 @@ STORAGES = {
 }
 
 STORAGE_TYPES = {f"torch.{name}": dtype for name, dtype in STORAGES.items()} | {
-    "torch.storage.UntypedStorage": DTYPES["uint8"]
+    "torch.storage.UntypedStorage": DTYPES["uint8"],
+    "torch.QInt8Storage": DTYPES["int8"],
+    "torch.QUInt8Storage": DTYPES["uint8"],
+    "torch.QInt32Storage": DTYPES["int32"],
+    "torch.QUInt4x2Storage": DTYPES["uint8"],
+    "torch.QUInt2x4Storage": DTYPES["uint8"],
 }
 
 
@@ -49,11 +54,19 @@ class Global:
 
 @dataclass(frozen=True, slots=True)
 class Storage:
-    """`nbytes` raw bytes, kept in the file under `key`."""
+    """`nbytes` raw bytes from `start` on, of those kept in the file under `key`."""
 
     key: str
     dtype: np.dtype
     nbytes: int
+    start: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Unsupported:
+    """A tensor that is no array of numbers, such as a quantised one; `kind` says what it is."""
+
+    kind: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,13 +84,28 @@ class Tensor:
         return math.prod(self.shape) * self.dtype.itemsize
 
 
-def storage_of(reference: tuple) -> Storage:
-    """Returns the storage of a persistent id, ("storage", type, key, location, element count)."""
-    tag, kind, key, _location, count = reference
-    if tag != "storage" or type(key) is not str or not _is_natural(count):
+def storage_of(reference: tuple, roots: dict[str, Storage]) -> Storage:
+    """Returns the storage of a persistent id, ("storage", type, key, location, element count).
+
+    Files before PyTorch 1.6 add whether it is a part of the storage `key`: None, or the part's own
+    key, its first element and how many it has.
+
+    Args:
+      roots: takes the whole storage, by its key.
+    """
+    tag, kind, key, _location, count, *view = reference
+    if tag != "storage" or type(key) is not str or not _is_natural(count) or len(view) > 1:
         raise ValueError("a persistent id is not that of a storage")
     dtype = STORAGE_TYPES[kind.name]
-    return Storage(key, dtype, count * dtype.itemsize)
+    root = Storage(key, dtype, count * dtype.itemsize)
+    if roots.setdefault(key, root).nbytes != root.nbytes:
+        raise ValueError(f"the storage {key[:40]!a} has two sizes")
+    if not view or view[0] is None:
+        return root
+    _key, first, length = view[0]
+    if not (_is_natural(first) and _is_natural(length) and first + length <= count):
+        raise ValueError("a part of a storage lies outside of it")
+    return Storage(key, dtype, length * dtype.itemsize, first * dtype.itemsize)
 
 
 def tensor_v2(
@@ -121,3 +149,8 @@ def tensor_v3(
 
 def _is_natural(number: object) -> bool:
     return type(number) is int and 0 <= number < 2**62
+
+
+def tensor_v1(storage: Storage, offset: int, shape: tuple, strides: tuple) -> Tensor:
+    """As `tensor_v2`, as PyTorch before 0.4 wrote it."""
+    return tensor_v2(storage, offset, shape, strides, False, None)

@@ -26,19 +26,28 @@ from msae_jax.system.files import replacing
 MAX_HEADER = 4 << 20
 NOTE = "msae_jax"
 
-_PTH = (".pth", ".pt", ".ckpt")
+_PTH = (".pth", ".pt", ".ckpt", ".bin", ".pth.tar")
 _SAFETENSORS = (".safetensors",)
 _NOT_IN_SAFETENSORS = {"complex128"} | {name for name in DTYPES if name.startswith("float8")}
 _SAFETENSORS_DTYPES = [dtype for name, dtype in DTYPES.items() if name not in _NOT_IN_SAFETENSORS]
 
 
-def read_tensors(path: str | Path) -> dict[str, np.ndarray]:
-    """Returns the arrays of a `.pth`, `.pt`, `.ckpt` or `.safetensors` file by dotted key.
+def read_tensors(path: str | Path, key: str | None = None) -> dict[str, np.ndarray]:
+    """Returns the arrays of a file of PyTorch's or a `.safetensors` file by dotted key.
+
+    PyTorch's end in `.pth`, `.pt`, `.ckpt`, `.bin` or `.pth.tar`.
+
+    Args:
+        key: which state dict of a file of PyTorch's, where it holds several (`read_pth`).
 
     Raises:
         InputError: the suffix is another, or as `read_pth` and `read_safetensors` say.
     """
-    return read_safetensors(path) if _is_safetensors(path) else read_pth(path)
+    if not is_safetensors(path):
+        return read_pth(path, key)
+    if key is not None:
+        raise InputError(f"--key picks a state dict of a file of PyTorch's; {path} holds one.")
+    return read_safetensors(path)
 
 
 def read_note(path: str | Path) -> str | None:
@@ -47,7 +56,7 @@ def read_note(path: str | Path) -> str | None:
     Raises:
         InputError: as `read_tensors` says.
     """
-    if not _is_safetensors(path):
+    if not is_safetensors(path):
         return None
     with _opened(Path(path)) as file:
         return (file.metadata() or {}).get(NOTE)
@@ -67,7 +76,7 @@ def write_tensors(
     Raises:
         InputError: the suffix is another, or as `write_pth` and `write_safetensors` say.
     """
-    if _is_safetensors(path):
+    if is_safetensors(path):
         write_safetensors(path, tensors, overwrite, note)
     else:
         write_pth(path, tensors, overwrite)
@@ -153,12 +162,17 @@ def _sort_metadata(path: Path) -> None:
         file.write(text.ljust(length))
 
 
-def _is_safetensors(path: str | Path) -> bool:
-    suffix = Path(path).suffix.lower()
-    if suffix not in _PTH + _SAFETENSORS:
-        known = ", ".join(_PTH + _SAFETENSORS)
+def is_safetensors(path: str | Path) -> bool:
+    """Whether a file is of the safetensors format by its suffix, else one of PyTorch's.
+
+    Raises:
+        InputError: the suffix is of neither.
+    """
+    name = Path(path).name.lower()
+    if not name.endswith(_PTH + _SAFETENSORS):
+        known, suffix = ", ".join(_PTH + _SAFETENSORS), Path(path).suffix.lower()
         raise InputError(f"{path} has the suffix {suffix!r}; a file of tensors has one of {known}.")
-    return suffix in _SAFETENSORS
+    return name.endswith(_SAFETENSORS)
 
 
 def _order(metadata: Mapping[str, str], arrays: Mapping[str, np.ndarray]) -> list[str]:

@@ -17,6 +17,7 @@ documented in the standard library's pickletools.
 from __future__ import annotations
 
 import pickletools
+from collections.abc import Callable
 from typing import Any, BinaryIO
 
 from msae_jax.errors import InputError
@@ -25,29 +26,59 @@ from msae_jax.interop.files.storages import (
     MAX_TENSORS,
     STORAGE_TYPES,
     Global,
+    Storage,
     Tensor,
+    Unsupported,
     storage_of,
+    tensor_v1,
     tensor_v2,
     tensor_v3,
 )
 
 MAX_OPCODES = 200_000
 MAX_NAMES = 50_000  # torch.save writes each once; the slowest opcode to read
-RESAVE = "re-save its weights with PyTorch: torch.save(model.state_dict(), path)"
+RESAVE = (
+    "save its weights again in PyTorch: import torch; "
+    "model = torch.load(path, weights_only=False); torch.save(model.state_dict(), 'weights.pth')"
+)
+RESAVE_SCRIPT = RESAVE.replace("torch.load(path, weights_only=False)", "torch.jit.load(path)")
 
 _DICTS = {"collections.OrderedDict", "collections.defaultdict", "collections.Counter"}
-_REBUILD = {"torch._utils._rebuild_tensor_v2", "torch._utils._rebuild_tensor_v3"}
-_PARAMETERS = {"torch._utils._rebuild_parameter", "torch._utils._rebuild_parameter_with_state"}
+_REBUILD: dict[str, Callable[..., Tensor]] = {
+    "torch._utils._rebuild_tensor": tensor_v1,
+    "torch._utils._rebuild_tensor_v2": tensor_v2,
+    "torch._utils._rebuild_tensor_v3": tensor_v3,
+}
+_PARAMETERS = {
+    "torch._utils._rebuild_parameter",
+    "torch._utils._rebuild_parameter_with_state",
+    "torch.nn.parameter.Parameter",
+}
+_FROM_TYPE = "torch._tensor._rebuild_from_type_v2"
+_UNSUPPORTED = {
+    "torch._utils._rebuild_qtensor": "quantised",
+    "torch._utils._rebuild_sparse_tensor": "sparse",
+    "torch._utils._rebuild_nested_tensor": "nested",
+    "torch._utils._rebuild_meta_tensor_no_storage": "a meta tensor, without values",
+}
 # Other values in hyper-parameters, optimizer and scheduler states: noted as Opaque, never made.
 _PLAIN = {
     "torch.Size", "torch.device", "_codecs.encode",
     "numpy.dtype", "numpy.core.multiarray.scalar", "numpy._core.multiarray.scalar",
     "builtins.set", "builtins.frozenset", "builtins.bytearray", "builtins.complex",
     "builtins.list", "builtins.dict", "builtins.int", "builtins.float",
+    "torch.serialization._get_layout",
 }  # fmt: skip
-_ALLOWED = (
-    _DICTS | _REBUILD | _PARAMETERS | _PLAIN | STORAGE_TYPES.keys() | {f"torch.{n}" for n in DTYPES}
-)
+_NAMED = {f"torch.{name}" for name in DTYPES} | {
+    "torch.Tensor", "torch.qint8", "torch.quint8", "torch.qint32", "torch.quint4x2",
+    "torch.quint2x4", "torch.per_tensor_affine", "torch.per_channel_affine",
+    "torch.per_tensor_symmetric", "torch.per_channel_symmetric",
+    "torch.per_channel_affine_float_qparams",
+}  # fmt: skip
+"""Names that stand for themselves: they are never called."""
+
+_CALLED = _DICTS | _PARAMETERS | _PLAIN | _REBUILD.keys() | _UNSUPPORTED.keys() | {_FROM_TYPE}
+_ALLOWED = _CALLED | _NAMED | STORAGE_TYPES.keys()
 _LITERALS = {
     "INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4", "FLOAT", "BINFLOAT",
     "STRING", "BINSTRING", "SHORT_BINSTRING",
@@ -63,14 +94,17 @@ class Opaque:
     __slots__ = ()
 
 
-def unpickle(stream: BinaryIO) -> object:
+def unpickle(stream: BinaryIO, storages: dict[str, Storage] | None = None) -> object:
     """Returns what the next pickle in `stream` describes; mappings of any kind come as dicts.
+
+    Args:
+        storages: takes the storages that it names, by key.
 
     Raises:
         InputError: it refers to code; the error names it.
         Exception: it is malformed or too large; which exception is not promised.
     """
-    machine = _Machine()
+    machine = _Machine({} if storages is None else storages)
     for count, (opcode, arg, _) in enumerate(pickletools.genops(stream), start=1):
         if count > MAX_OPCODES or machine.names > MAX_NAMES or machine.tensors > MAX_TENSORS:
             raise ValueError(
@@ -91,9 +125,11 @@ class _Machine:
     Attributes:
       stack: the values since the last mark. below: the stacks under each mark.
       memo: values kept for later. names, tensors: how many there were so far.
+      storages: those named so far, by key.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, storages: dict[str, Storage]) -> None:
+        self.storages = storages
         self.stack: list = []
         self.below: list[list] = []
         self.memo: dict[int, object] = {}
@@ -131,14 +167,14 @@ class _Machine:
                     raise TypeError("a name is not a string")
                 stack.append(_global(f"{module}.{attribute}"))
             case "BINPERSID":
-                stack.append(storage_of(stack.pop()))
+                stack.append(storage_of(stack.pop(), self.storages))
             case "REDUCE":
                 args = stack.pop()
                 stack[-1] = _reduce(stack[-1].name, args)
-                self.tensors += isinstance(stack[-1], Tensor)
+                self.tensors += isinstance(stack[-1], Tensor | Unsupported)
             case "BUILD":  # attributes: a state dict's `_metadata`, the state of a NumPy dtype
                 stack.pop()
-                if not isinstance(stack[-1], dict | Opaque):
+                if not isinstance(stack[-1], dict | Opaque | Tensor):
                     raise TypeError("BUILD of something that has no attributes")
             case "INST":
                 raise _code(arg.replace(" ", ".", 1))
@@ -199,7 +235,8 @@ def _global(name: str) -> Global:
 def _code(name: str) -> InputError:
     return InputError(
         f"carries code: it wants to run {ascii(name[:120])[1:-1]}. Nothing was run. If it is a "
-        f"whole pickled model or a training checkpoint, and you trust its maker, {RESAVE}"
+        "whole pickled model or a training checkpoint, you have its code and you trust its maker, "
+        f"{RESAVE}"
     )
 
 
@@ -215,10 +252,10 @@ def _update(target: object, items: list) -> object:
     if type(target) is not dict:
         raise TypeError("items are set in something that is not a dict")
     for key, item in zip(items[::2], items[1::2], strict=True):
-        if type(key) is not str:
+        if not (type(key) is str or (type(key) is int and abs(key) < 2**31)):
             key = Opaque()  # to hash what a file chose can take for ever, and no tensor is so named
         elif key in target:
-            raise ValueError(f"the key {key[:60]!a} is set twice")
+            raise ValueError(f"the key {str(key)[:60]!a} is set twice")
         target[key] = item
     return target
 
@@ -228,11 +265,17 @@ def _reduce(function: str, args: tuple) -> object:
     if type(args) is not tuple:
         raise TypeError(f"{function} is called with arguments that torch.save does not write")
     if function in _REBUILD:
-        return tensor_v2(*args) if function.endswith("_v2") else tensor_v3(*args)
-    if function in _PARAMETERS and isinstance(args[0], Tensor):
+        return _REBUILD[function](*args)
+    if function in _UNSUPPORTED:
+        return Unsupported(_UNSUPPORTED[function])
+    if function == _FROM_TYPE:  # a tensor with attributes of Python's
+        rebuild, _kind, inner, _attributes = args
+        return _REBUILD[rebuild.name](*inner)
+    if function in _PARAMETERS and isinstance(args[0], Tensor | Unsupported):
         return args[0]
-    if function == "collections.OrderedDict" and args:  # torch.save sets the items afterwards
-        raise TypeError("an OrderedDict is made with items")
+    if function == "collections.OrderedDict" and args:  # as Python 2 pickles it
+        [pairs] = args
+        return _update({}, [value for key, item in pairs for value in (key, item)])
     if function in _DICTS:
         return {}
     if function in _PLAIN:

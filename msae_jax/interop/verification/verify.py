@@ -16,8 +16,13 @@ from msae_jax.config import ModelConfig
 from msae_jax.data.dataset import take
 from msae_jax.errors import InputError
 from msae_jax.interop import mapping
-from msae_jax.interop.files import tensor_files
-from msae_jax.interop.torch_files import Weights, assumptions, float32, load_torch, state_dict
+from msae_jax.interop.torch_files import (
+    Weights,
+    assumptions,
+    float32,
+    load_with_tensors,
+    state_dict,
+)
 from msae_jax.interop.verification.certificate import Certificate, Check
 from msae_jax.interop.verification.comparison import compare
 from msae_jax.interop.verification.trace import Problem, latent_noise, trace
@@ -55,6 +60,7 @@ def verify(
     reference: torch.nn.Module | None = None,
     out: Path | None = None,
     overwrite: bool = False,
+    key: str | None = None,
 ) -> Certificate:
     """Returns the certificate of a `.pth` or `.safetensors` file.
 
@@ -68,6 +74,7 @@ def verify(
         download, else `digits` where it fits, else uniform noise.
       reference: the PyTorch module of a model of your own; see `torch_trace.trace`.
       out: where to write the certificate as JSON, whole or not at all.
+      key: which state dict of a file of several (`interop.read_pth`).
 
     Raises:
       InputError: the file cannot be read or does not fit; the data do not fit the model; `out`
@@ -75,7 +82,7 @@ def verify(
     """
     if out is not None and out.exists() and not overwrite:
         raise InputError(f"{out} exists: choose another --json, or --overwrite to replace it.")
-    certificate = _verify(path, model, data_name, data_dir, reference)
+    certificate = _verify(path, model, data_name, data_dir, reference, key)
     if out is not None:
         with replacing(out, overwrite) as temporary:
             temporary.write_text(json.dumps(certificate.to_dict(), indent=2) + "\n")
@@ -88,9 +95,9 @@ def _verify(
     data_name: str | None,
     data_dir: str | Path | None,
     reference: torch.nn.Module | None,
+    key: str | None,
 ) -> Certificate:
-    tensors = tensor_files.read_tensors(path)
-    stored = load_torch(path, model)
+    stored, tensors = load_with_tensors(path, model, key)
     weights = stored._replace(variables=jax.tree.map(float32, stored.variables))
     name = weights.config.model.name
     count = sum(a.size for key, a in tensors.items() if not key.endswith(BUFFERS))

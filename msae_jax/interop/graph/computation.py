@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from msae_jax.errors import InputError
 from msae_jax.interop.files.pt2_values import Graph, Node, Output, Ref
 from msae_jax.interop.graph.context import Context, Mutated
-from msae_jax.interop.graph.table import VIEWS, find, is_neutral, parameters, problem
+from msae_jax.interop.graph.table import CHANGES, VIEWS, find, is_neutral, parameters, problem
 
 Watch = Callable[[Node, Any], None]
 
@@ -77,7 +77,7 @@ class Computation:
         changes = {
             name: value.name
             for name, value in arguments.items()
-            if name in ("running_mean", "running_var") and isinstance(value, Ref)
+            if name in CHANGES.get(node.operator, ()) and isinstance(value, Ref)
         }
         return _Step(node, function, arguments, node.outputs, changes)
 

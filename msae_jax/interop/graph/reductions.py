@@ -56,7 +56,7 @@ def _variance(x: Array, axes: tuple[int, ...], correction: float, keepdim: bool)
 def _root(x: Array) -> Array:
     """Returns the square root; at 0 its gradient is 0, as that of PyTorch's `std` and norms."""
     positive = x > 0
-    return jnp.where(positive, jnp.sqrt(jnp.where(positive, x, 1)), jnp.sqrt(x * 0))
+    return jnp.where(positive, jnp.sqrt(jnp.where(positive, x, 1)), x * 0)
 
 
 def var(self: Array, unbiased: bool = True) -> Array:

@@ -58,6 +58,11 @@ _VIEWS = """
 VIEWS = frozenset(f"aten.{name}" for name in _VIEWS.split())
 """Operators whose result may be the memory of their first argument, seen in another way."""
 
+CHANGES = dict.fromkeys(
+    ("aten.batch_norm.default", "aten.instance_norm.default"), ("running_mean", "running_var")
+)
+"""The arguments that operators change in place without saying so by their names."""
+
 _IN_PLACE = {
     "aten.zero_.default": "aten.zeros_like.default",
     "aten.normal_.default": "aten.normal_functional.default",

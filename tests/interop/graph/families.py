@@ -122,8 +122,8 @@ class GruVae(nn.Module):
     def forward(self, x):
         steps, _ = self.rnn(self.read(x.transpose(0, 1))[0])
         mu, log_var = self.mu(steps[-1]), self.log_var(steps[-1]).clamp(-4, 4)
-        z = mu + torch.randn(mu.shape[0], 2) * log_var.mul(0.5).exp()
-        h, c = torch.tanh(z).repeat(1, 3), torch.zeros(x.size(0), 6)
+        z = mu + torch.randn(mu.shape[0], 2, dtype=x.dtype) * log_var.mul(0.5).exp()
+        h, c = torch.tanh(z).repeat(1, 3), torch.zeros(x.size(0), 6, dtype=x.dtype)
         found = []
         for _ in range(3):
             h = self.cell(z, h)
@@ -195,14 +195,14 @@ class UNet(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.one, self.two, self.three = Block(1, 4), Block(4, 6), Block(10, 4)
+        self.one, self.two = Block(1, 4), nn.Conv2d(4, 6, 3, padding=1)
         self.pool, self.up = nn.AvgPool2d(2), nn.ConvTranspose2d(6, 6, 2, 2)
-        self.out = nn.Conv2d(4, 1, 1)
+        self.out = nn.Conv2d(10, 1, 1)
 
     def forward(self, x):
         a = self.one(x)
         b = self.up(self.two(self.pool(a)))
-        return x + self.out(self.three(torch.cat([a, b], dim=1)))
+        return x + self.out(torch.cat([a, b], dim=1))
 
 
 class Wave(nn.Module):
@@ -281,7 +281,7 @@ class Quantised(nn.Module):
         apart = apart - 2 * torch.matmul(z, self.codes.weight.t())
         index = torch.argmin(apart, dim=1)
         q = self.codes(index)
-        one_hot = torch.zeros(z.shape[0], 7, device=z.device).scatter(1, index.unsqueeze(1), 1)
+        one_hot = torch.zeros(z.shape[0], 7, dtype=z.dtype).scatter(1, index.unsqueeze(1), 1)
         perplexity = torch.exp(-(one_hot.mean(0) * torch.log(one_hot.mean(0) + 1e-10)).sum())
         loss = F.mse_loss(q.detach(), z) + 0.25 * F.mse_loss(q, z.detach())
         q = z + (q - z).detach()
@@ -344,9 +344,9 @@ def exported(
     train: bool = False,
     decompose: bool = True,
     dtype: torch.dtype = torch.float32,
-    path: Path | None = None,
-):
-    """Returns the exported program of a family, and saves it where `path` is given."""
+    path: Path,
+) -> nn.Module:
+    """Returns a module of a family, and saves its exported program at `path`."""
     torch.manual_seed(0)
     module = FAMILIES[name][0]().to(dtype).train(train)
     with warnings.catch_warnings():
@@ -356,6 +356,5 @@ def exported(
         )
         if decompose:
             program = program.run_decompositions({})
-        if path is not None:
-            torch.export.save(program, path)
-    return program
+        torch.export.save(program, path)
+    return module

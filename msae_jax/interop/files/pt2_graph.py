@@ -82,7 +82,7 @@ def _size(raw: Mapping[str, Any]) -> int | Free:
 
 
 def _node(raw: Mapping[str, Any]) -> Node:
-    operator = _string(raw["target"]).removeprefix("torch.ops.")
+    operator = _name(raw["target"]).removeprefix("torch.ops.")
     arguments = {}
     for given in raw["inputs"]:
         name = _name(given["name"])

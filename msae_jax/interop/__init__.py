@@ -1,8 +1,8 @@
 """The bridge to PyTorch: files of tensors, without PyTorch; models from and to them; verification.
 
 `read_tensors` and `write_tensors` take dotted keys and NumPy arrays from and to `.pth`, `.pt`,
-`.ckpt` and `.safetensors` files; `load_torch` and `save_torch` models. `verify` alone makes use of
-PyTorch, where it is installed.
+`.ckpt` and `.safetensors` files; `load_torch` and `save_torch` models; `load_pt2` opens programs of
+`torch.export.save`. `verify` alone makes use of PyTorch, where it is installed.
 """
 
 from __future__ import annotations
@@ -19,12 +19,18 @@ from msae_jax.interop.files.tensor_files import (
 )
 
 if TYPE_CHECKING:
+    from msae_jax.interop.pt2 import load_pt2 as load_pt2
     from msae_jax.interop.torch_files import load_torch as load_torch
     from msae_jax.interop.torch_files import save_torch as save_torch
 
-_LAZY = ("load_torch", "save_torch")  # import JAX
+_LAZY = {  # import JAX
+    "load_pt2": "msae_jax.interop.pt2",
+    "load_torch": "msae_jax.interop.torch_files",
+    "save_torch": "msae_jax.interop.torch_files",
+}
 
 __all__ = [
+    "load_pt2",
     "load_torch",
     "read_pth",
     "read_safetensors",
@@ -39,4 +45,4 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in _LAZY:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module("msae_jax.interop.torch_files"), name)
+    return getattr(importlib.import_module(_LAZY[name]), name)

@@ -1,0 +1,66 @@
+"""`msae apply`: computes PyTorch's exported programs."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from msae_jax.cli.app import Overwrite, app
+from msae_jax.errors import InputError, printable
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+@app.command()
+def apply(
+    program: Annotated[Path, typer.Argument(help="A .pt2 of torch.export.save.")],
+    samples: Annotated[
+        list[Path], typer.Option("--input", help="Samples in PyTorch's layout: .npy; one an input.")
+    ],
+    out: Annotated[Path, typer.Option("--out", help="The .npz to write: output_0, output_1, ...")],
+    batch_size: Annotated[int | None, typer.Option(help="Samples computed at once. [256]")] = None,
+    seed: Annotated[int | None, typer.Option(help="Draw the program's random numbers.")] = None,
+    train: Annotated[
+        bool, typer.Option("--train", help="As exported, if for training; in one batch.")
+    ] = False,
+    overwrite: Overwrite = False,
+) -> None:
+    """Compute a program that PyTorch exported, autoencoder or not; needs no PyTorch."""
+    import numpy as np
+
+    from msae_jax.interop.applying import apply_pt2
+    from msae_jax.system.files import replacing
+
+    if out.suffix != ".npz":
+        raise InputError(f"--out must end in .npz, got {out}.")
+    if out.exists() and not overwrite:
+        raise InputError(f"{out} exists: choose another --out, or --overwrite to replace it.")
+    arrays = [_array(path) for path in samples]
+    done = apply_pt2(program, arrays, batch_size=batch_size, seed=seed, train=train)
+    for note in done.notes:
+        print(f"msae: note: {printable(f'{program}: {note}')}", file=sys.stderr)
+    with replacing(out, overwrite) as temporary, temporary.open("wb") as file:
+        np.savez(file, **done.outputs)  # type: ignore[arg-type, unused-ignore]
+    for name, y in done.outputs.items():
+        print(f"{name} {list(y.shape)} {y.dtype}")
+        if y.dtype.kind == "f" and not np.isfinite(y).all():
+            print(f"msae: warning: not all of {name} is finite", file=sys.stderr)
+
+
+def _array(path: Path) -> np.ndarray:
+    """Returns the array of a `.npy` file as it is.
+
+    Raises:
+      InputError: there is no such file, or it holds no plain array.
+    """
+    import numpy as np
+
+    try:
+        with path.open("rb") as file:
+            return np.lib.format.read_array(file, allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} cannot be read as a .npy file: {error}.") from error

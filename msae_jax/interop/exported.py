@@ -1,0 +1,200 @@
+"""A PyTorch program as a linen module, and its tensors as variables and as a state dict."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from msae_jax.errors import InputError
+from msae_jax.interop.files.pt2 import Program
+from msae_jax.interop.files.pt2_values import Free
+from msae_jax.interop.graph.computation import Computation, Watch
+from msae_jax.interop.graph.dtypes import named
+from msae_jax.models.output import Output
+
+ROLES = ("recon", "z", "mu", "log_var", "logits")
+
+
+class Tensors:
+    """The tensors of a program; it compares by identity, as what a program is compiled for."""
+
+    def __init__(self, program: Program) -> None:
+        saved = {value.target for value in program.graph.inputs if value.kind == "parameter"}
+        self.order = list(program.state)
+        self.dtypes = {name: array.dtype for name, array in program.state.items()}
+        self.tied = program.tied
+        self.parameters = [name for name in self.order if name in saved and name not in self.tied]
+        self.buffers = [name for name in self.order if name not in saved and name not in self.tied]
+        self.initial = program.state
+        self.constants: dict[str, Any] = dict(program.constants)
+
+    def variables(self) -> dict[str, Any]:
+        """Returns the values of the file as variables, dtypes unchanged."""
+        found = {"params": nested({name: self.initial[name] for name in self.parameters})}
+        buffers = nested({name: self.initial[name] for name in self.buffers})
+        return found | ({"batch_stats": buffers} if buffers else {})
+
+    def state_dict(self, variables: Mapping[str, Any]) -> dict[str, np.ndarray]:
+        """Returns PyTorch's state dict of variables: its names, order and dtypes, tied ones twice.
+
+        Raises:
+          InputError: naming every variable that is missing, unexpected or of another shape.
+        """
+        flat = {name: np.asarray(value) for name, value in flattened(variables).items()}
+        wanted = [*self.parameters, *self.buffers]
+        faults = [f"{name} is missing" for name in wanted if name not in flat]
+        faults += [f"{name} is unexpected" for name in flat if name not in wanted]
+        for name in wanted:
+            shape = self.initial[name].shape
+            if name in flat and flat[name].shape != shape:
+                faults.append(f"{name} is {list(flat[name].shape)}, expected {list(shape)}")
+        if faults:
+            raise InputError(f"the variables do not fit the program: {'; '.join(faults)}.")
+        return {
+            name: flat[self.tied.get(name, name)].astype(self.dtypes[name]) for name in self.order
+        }
+
+
+class Exported(nn.Module):
+    """A program that computes what its PyTorch module computes, in PyTorch's layout.
+
+    Its variables are `params` and, for the persistent buffers, `batch_stats`, nested by PyTorch's
+    dotted names. Of tensors that PyTorch ties, the first name is the one variable.
+
+    Attributes:
+      computation: the graph. tensors: its parameters, buffers and constants; `init` gives these.
+      roles: which output is the reconstruction, the latent and so on: pairs of a name in `ROLES`
+        and the output's number; without any, `__call__` returns a tuple.
+    """
+
+    computation: Computation
+    tensors: Tensors
+    roles: tuple[tuple[str, int], ...] = ()
+
+    @property
+    def sample_shape(self) -> tuple[int, ...]:
+        """The shape of one sample of the first input.
+
+        Raises:
+          InputError: sizes other than the batch's are free.
+        """
+        sizes = self.computation.graph.metas[self.computation.graph.user_inputs[0].name].sizes[1:]
+        if any(isinstance(size, Free) for size in sizes):
+            raise InputError(
+                f"{self.computation.source} fixes no shape of a sample; export it with only the "
+                "batch size free (dynamic_shapes=({0: Dim.AUTO},))."
+            )
+        return tuple(size for size in sizes if isinstance(size, int))
+
+    @nn.compact
+    def __call__(
+        self,
+        *inputs: jax.Array,
+        key: jax.Array | None = None,
+        train: bool = False,
+        watch: Watch | None = None,
+    ) -> Output | tuple[Any, ...]:
+        """Computes the program.
+
+        Args:
+          key: of what it draws at random; without one, normal distributions are at their mean.
+          train: whether it is computed as it was exported. Else a program exported for training
+            is evaluated: no dropout, and normalised by the running statistics.
+          watch: is told of each node and its value.
+        """
+        if self.is_initializing():
+            for collection, tree in self.tensors.variables().items():
+                for name, value in tree.items():
+                    self.put_variable(collection, name, jax.tree.map(jnp.asarray, value))
+        flat = flattened(self.variables)
+        values = self.tensors.constants | flat
+        values |= {name: flat[first] for name, first in self.tensors.tied.items()}
+        found = self.computation.run(values, inputs, key=key, train=train, watch=watch)
+        if self.is_mutable_collection("batch_stats") and not self.is_initializing():
+            self._keep(found.buffers)
+        return self._in_roles(found.outputs)
+
+    def _keep(self, buffers: Mapping[str, jax.Array]) -> None:
+        kept = flattened({"batch_stats": self.variables.get("batch_stats", {})})
+        for name, value in buffers.items():
+            name = self.tensors.tied.get(name, name)
+            if name in kept:
+                dtype = jax.dtypes.canonicalize_dtype(kept[name].dtype)
+                kept[name] = value.astype(dtype)
+        for name, tree in nested(kept).items():
+            self.put_variable("batch_stats", name, tree)
+
+    def _in_roles(self, outputs: tuple[Any, ...]) -> Output | tuple[Any, ...]:
+        if not self.roles:
+            return outputs
+        parts = {role: outputs[number] for role, number in self.roles}
+        if "logits" in parts and "recon" not in parts:
+            parts["recon"] = jax.nn.sigmoid(parts["logits"])
+        if "z" not in parts:
+            parts["z"] = parts.get("mu")
+        return Output(**parts)
+
+
+def example_inputs(module: Exported, batch: int | None = None) -> list[jax.ShapeDtypeStruct]:
+    """Returns the shapes and dtypes of the inputs, free sizes being those of the export.
+
+    Args:
+      batch: instead of the export's, for the free size that the first axis of the first input has.
+    """
+    graph = module.computation.graph
+    free = batch_symbol(module)
+    found = []
+    for value in graph.user_inputs:
+        sizes = []
+        for size in graph.metas[value.name].sizes if value.name in graph.metas else ():
+            if isinstance(size, Free):
+                chosen = batch if size == free and batch is not None else size.hint
+                sizes.append(2 if chosen is None else chosen)
+            else:
+                sizes.append(size)
+        dtype = named(None, graph.metas[value.name].dtype if value.name in graph.metas else "int64")
+        found.append(jax.ShapeDtypeStruct(tuple(sizes), dtype))
+    return found
+
+
+def batch_symbol(module: Exported) -> Free | None:
+    """Returns the free size on the first axis of the first input, None where that is fixed."""
+    graph = module.computation.graph
+    first = graph.metas[graph.user_inputs[0].name].sizes
+    return first[0] if first and isinstance(first[0], Free) else None
+
+
+def flattened(variables: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the arrays of variables by dotted name."""
+
+    def walk(tree: Mapping[str, Any], prefix: str) -> dict[str, Any]:
+        found = {}
+        for name, value in tree.items():
+            path = f"{prefix}.{name}" if prefix else name
+            found.update(walk(value, path) if isinstance(value, Mapping) else {path: value})
+        return found
+
+    return {
+        name: value
+        for collection in ("params", "batch_stats")
+        for name, value in walk(variables.get(collection, {}), "").items()
+    }
+
+
+def nested(arrays: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns arrays by dotted name as a tree."""
+    tree: dict[str, Any] = {}
+    for name, value in arrays.items():
+        node = tree
+        *parents, leaf = name.split(".")
+        for part in parents:
+            node = node.setdefault(part, {})
+            if not isinstance(node, dict):
+                raise InputError(f"a tensor and a module are both named {part!r} in {name!r}.")
+        node[leaf] = value
+    return tree

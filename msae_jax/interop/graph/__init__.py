@@ -1,0 +1,1 @@
+"""Computes the graphs of PyTorch programs with JAX."""

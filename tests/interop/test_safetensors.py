@@ -213,10 +213,12 @@ def test_files_have_the_mode_that_open_gives(tmp_path, name, umask, mode):
     assert stat.S_IMODE((tmp_path / name).stat().st_mode) == mode
 
 
-@pytest.mark.parametrize("name", ["a.bin", "a", "pth", "a.pth.gz", "a.npz"])
+@pytest.mark.parametrize("name", ["a.tar", "a", "pth", "a.pth.gz", "a.npz"])
 def test_other_suffixes_are_refused(tmp_path, name):
     for call in (lambda: read_tensors(name), lambda: write_tensors(tmp_path / name, ARRAYS)):
-        with pytest.raises(InputError, match=r"\.pth, \.pt, \.ckpt, \.safetensors"):
+        with pytest.raises(
+            InputError, match=r"\.pth, \.pt, \.ckpt, \.bin, \.pth\.tar, \.safetensors"
+        ):
             call()
     assert not list(tmp_path.iterdir())
 

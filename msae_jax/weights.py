@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Collection
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
 import numpy as np
-import optax
 
 from msae_jax import data, models, train
 from msae_jax.config import ModelConfig, TrainConfig
@@ -25,7 +22,6 @@ from msae_jax.interop.torch_files import Weights as Weights
 from msae_jax.interop.torch_files import (
     float32,
     load_torch,
-    load_with_tensors,
     save_torch,
     state_dict,
 )
@@ -264,44 +260,8 @@ def convert(
     if Path(target).suffix:
         save_torch(target, weights, overwrite=overwrite)
     else:
-        _save_run(Path(target), *_with_moments(source, key, weights))
+        _save_run(Path(target), *optimizer_state.taken_over(source, key, weights))
     return weights
-
-
-def _with_moments(
-    source: str | Path, key: str | None, weights: Weights
-) -> tuple[Weights, optimizer_state.Adam | None]:
-    """Returns the weights to start a run with, and the moments of Adam that a file has."""
-    if not Path(source).is_file():
-        return weights, None
-    entries = mapping.table(models.find_layout(weights.config.model.name), weights.model)
-    keys = list(load_with_tensors(source, weights.config.model, key)[1])
-    found = optimizer_state.read(source, entries, keys)
-    adam = weights.config.optimizer.name == "adam"
-    if isinstance(found, str) or (found and not adam):
-        why = found if isinstance(found, str) else "the recipe of the model is not Adam"
-        warnings.warn(f"{source}: its optimizer's state is not used: {why}.", stacklevel=3)
-        return weights, None
-    if found is None:
-        return weights, None
-    optimizer = replace(weights.config.optimizer, learning_rate=found.learning_rate)
-    return weights._replace(config=replace(weights.config, optimizer=optimizer)), found
-
-
-def _in_adam(opt_state: Any, adam: optimizer_state.Adam) -> Any:
-    """Returns an optimiser's state of one member with the moments in it."""
-
-    def changed(part: Any) -> Any:
-        if not isinstance(part, optax.ScaleByAdamState):
-            return part
-        first, second = (
-            jax.tree.map(lambda a: np.asarray(a, np.float32)[None], tree)
-            for tree in (adam.first, adam.second)
-        )
-        count = np.full_like(np.asarray(part.count), adam.steps)
-        return optax.ScaleByAdamState(count, first, second)
-
-    return jax.tree.map(changed, opt_state, is_leaf=lambda a: isinstance(a, optax.ScaleByAdamState))
 
 
 def _save_run(target: Path, weights: Weights, adam: optimizer_state.Adam | None) -> None:
@@ -312,7 +272,7 @@ def _save_run(target: Path, weights: Weights, adam: optimizer_state.Adam | None)
         members = [Member(settings.seed)]
         states = from_states(init_states(task, settings, members, model.sample_shape))
         if adam is not None:
-            states.training["opt_state"] = _in_adam(states.training["opt_state"], adam)
+            states.training["opt_state"] = optimizer_state.into(states.training["opt_state"], adam)
         kept = {  # in the precision that they have
             name: jax.tree.map(lambda a: np.asarray(a)[None], dict(variables.get(name, {})))
             for name in states.weights

@@ -6,16 +6,22 @@ dict without its buffers.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
+import optax
 
+from msae_jax import models
 from msae_jax.errors import InputError
 from msae_jax.interop import mapping
 from msae_jax.interop.files import pth, sources, state_dict, tensor_files
 from msae_jax.interop.files.storages import Tensor
+from msae_jax.interop.torch_files import Weights, load_with_tensors
 
 MOMENTS = ("exp_avg", "exp_avg_sq")
 _SETTINGS = {"betas": (0.9, 0.999), "eps": 1e-8, "weight_decay": 0, "amsgrad": False}
@@ -33,6 +39,46 @@ class Adam(NamedTuple):
     first: dict[str, Any]
     second: dict[str, Any]
     learning_rate: float
+
+
+def taken_over(
+    source: str | Path, key: str | None, weights: Weights
+) -> tuple[Weights, Adam | None]:
+    """Returns the weights to start a run with, and the state of Adam that a file has.
+
+    Warns:
+      UserWarning: the file has the state of an optimizer that cannot be used, and why.
+    """
+    if not Path(source).is_file():
+        return weights, None
+    entries = mapping.table(models.find_layout(weights.config.model.name), weights.model)
+    keys = list(load_with_tensors(source, weights.config.model, key)[1])
+    found = read(source, entries, keys)
+    adam = weights.config.optimizer.name == "adam"
+    if isinstance(found, str) or (found and not adam):
+        why = found if isinstance(found, str) else "the recipe of the model is not Adam"
+        warnings.warn(f"{source}: its optimizer's state is not used: {why}.", stacklevel=4)
+        return weights, None
+    if found is None:
+        return weights, None
+    optimizer = replace(weights.config.optimizer, learning_rate=found.learning_rate)
+    return weights._replace(config=replace(weights.config, optimizer=optimizer)), found
+
+
+def into(opt_state: Any, adam: Adam) -> Any:
+    """Returns an optimiser's state of one member with the moments in it."""
+
+    def changed(part: Any) -> Any:
+        if not isinstance(part, optax.ScaleByAdamState):
+            return part
+        first, second = (
+            jax.tree.map(lambda a: np.asarray(a, np.float32)[None], tree)
+            for tree in (adam.first, adam.second)
+        )
+        count = np.full_like(np.asarray(part.count), adam.steps)
+        return optax.ScaleByAdamState(count, first, second)
+
+    return jax.tree.map(changed, opt_state, is_leaf=lambda a: isinstance(a, optax.ScaleByAdamState))
 
 
 def read(path: str | Path, entries: list[mapping.Entry], keys: list[str]) -> Adam | str | None:

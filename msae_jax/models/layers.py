@@ -14,6 +14,7 @@ from collections.abc import Callable
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from msae_jax.errors import InputError, unknown_name
 from msae_jax.models import activations
@@ -117,6 +118,21 @@ class ConvTranspose(nn.Module):
         kernel = self.param("kernel", weight, shape, jnp.float32)
         y = conv_transpose(x, kernel, stride=self.stride, padding=self.padding)
         return y + self.param("bias", bias, (self.features,), jnp.float32)
+
+
+def adaptive_average_pool(x: jax.Array, size: int) -> jax.Array:
+    """Averages `[B, L, C]` over time to `[B, size, C]`, as `torch.nn.AdaptiveAvgPool1d` does.
+
+    Output i is the mean of inputs floor(i L / size) to ceil((i + 1) L / size) - 1.
+    """
+    batch, length, channels = x.shape
+    if length % size == 0:
+        return x.reshape(batch, size, length // size, channels).mean(axis=2)
+    weights = np.zeros((size, length), np.float32)
+    for i in range(size):
+        start, end = i * length // size, -(-(i + 1) * length // size)
+        weights[i, start:end] = 1.0 / (end - start)
+    return jnp.einsum("sl,blc->bsc", weights, x)
 
 
 class BatchNorm(nn.Module):

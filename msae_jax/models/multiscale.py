@@ -8,31 +8,15 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from msae_jax.config import TrainConfig
 from msae_jax.errors import InputError
 from msae_jax.models import activations
-from msae_jax.models.layers import Conv, Mlp
+from msae_jax.models.layers import Conv, Mlp, adaptive_average_pool
 from msae_jax.models.layout import Layer, Layout, Shapes, mlp, widths
 from msae_jax.models.output import Output, activate, finish, flatten
 from msae_jax.models.record import ModelRecord
 from msae_jax.models.series import as_series, series_sizes
-
-
-def adaptive_average_pool(x: jax.Array, size: int) -> jax.Array:
-    """Averages `[B, L, C]` over time to `[B, size, C]`, as `torch.nn.AdaptiveAvgPool1d` does.
-
-    Output i is the mean of inputs floor(i L / size) to ceil((i + 1) L / size) - 1.
-    """
-    batch, length, channels = x.shape
-    if length % size == 0:
-        return x.reshape(batch, size, length // size, channels).mean(axis=2)
-    weights = np.zeros((size, length), np.float32)
-    for i in range(size):
-        start, end = i * length // size, -(-(i + 1) * length // size)
-        weights[i, start:end] = 1.0 / (end - start)
-    return jnp.einsum("sl,blc->bsc", weights, x)
 
 
 class SignalEncoder(nn.Module):

@@ -11,6 +11,7 @@ import pytest
 import msae_jax as mj
 from msae_jax import models, train, weights
 from msae_jax.config import ModelConfig
+from msae_jax.interop import optimizer_state
 from msae_jax.interop.torch_files import load_torch, save_torch
 from msae_jax.runs import directory
 
@@ -40,12 +41,12 @@ def trained(folder, **settings):
 
 def test_the_next_step_is_that_of_torch(tmp_path) -> None:
     module, optimizer, path = trained(tmp_path)
-    loaded, adam = weights._with_moments(path, None, load_torch(path, CONFIG))
+    loaded, adam = optimizer_state.taken_over(path, None, load_torch(path, CONFIG))
     assert loaded.config.optimizer.learning_rate == RATE
     rule = train.optimizer_of(loaded.config, 1)
     params = loaded.variables["params"]
     fresh = jax.tree.map(lambda a: jnp.asarray(a)[None], rule.init(params))
-    state = jax.tree.map(lambda a: a[0], weights._in_adam(fresh, adam))
+    state = jax.tree.map(lambda a: a[0], optimizer_state.into(fresh, adam))
     x = torch.rand(16, 12)
 
     def loss(params):
@@ -91,7 +92,7 @@ def test_a_converted_run_goes_on_from_them(tmp_path) -> None:
 def test_what_cannot_be_taken_over_is_said(tmp_path, settings, words) -> None:
     path = trained(tmp_path, **settings)[2]
     with pytest.warns(UserWarning, match=f"optimizer's state is not used: its {words}"):
-        adam = weights._with_moments(path, None, load_torch(path, CONFIG))[1]
+        adam = optimizer_state.taken_over(path, None, load_torch(path, CONFIG))[1]
     assert adam is None
 
 
@@ -102,7 +103,7 @@ def test_moments_of_another_optimizer_are_left(tmp_path) -> None:
     saved = {"net": module.state_dict(), "optimizer": optimizer.state_dict()}
     torch.save(saved, tmp_path / "a.pth")
     with pytest.warns(UserWarning, match="only those of Adam can be taken over"):
-        weights._with_moments(tmp_path / "a.pth", None, load_torch(tmp_path / "a.pth", CONFIG))
+        optimizer_state.taken_over(tmp_path / "a.pth", None, load_torch(tmp_path / "a.pth", CONFIG))
 
 
 def test_files_without_an_optimizer_start_afresh(tmp_path) -> None:
@@ -110,4 +111,4 @@ def test_files_without_an_optimizer_start_afresh(tmp_path) -> None:
     save_torch(tmp_path / "b.safetensors", load_torch(path, CONFIG))
     for name in ("b.safetensors",):
         loaded = load_torch(tmp_path / name, CONFIG)
-        assert weights._with_moments(tmp_path / name, None, loaded)[1] is None
+        assert optimizer_state.taken_over(tmp_path / name, None, loaded)[1] is None

@@ -138,7 +138,11 @@ def _init(
         keys = train.Keys(*(train.seed_keys(seed)[i] for i, seed in enumerate(seeds)))
         return train.state_of_keys(task, keys, sample_shape)
 
-    return _on_members(one, Spread(mesh), (), *seeds)
+    # XLA writes out a loop over one member, and on some processors rounds initial values otherwise
+    # there than beside other members: a device that has one makes it twice.
+    times = 2 if len(seeds[0]) == mesh.shape["seed"] else 1
+    repeated = tuple(jnp.repeat(of_member, times) for of_member in seeds)
+    return jax.tree.map(lambda a: a[::times], _on_members(one, Spread(mesh), (), *repeated))
 
 
 def tuned(settings: TrainConfig, members: Sequence[Member]) -> train.Tuned | None:

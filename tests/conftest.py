@@ -95,3 +95,11 @@ def _free_compiled_programs() -> Iterator[None]:
     """Each compiled program holds memory maps, of which a process may have only some 65,000."""
     yield
     jax.clear_caches()
+
+
+@pytest.fixture
+def quick_to_compile() -> Iterator[None]:
+    """For scikit-learn's checks: almost every one compiles another shape, which takes longest."""
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)

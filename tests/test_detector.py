@@ -1,10 +1,8 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Iterator
 from typing import Any
 
-import jax
 import numpy as np
 import pytest
 from sklearn.base import clone
@@ -23,14 +21,6 @@ def small(**changes: Any) -> AnomalyDetector:
 
 
 EXPECTED_FAILURES: dict[str, str] = {}  # of scikit-learn's checks, each with its reason: none
-
-
-@pytest.fixture
-def quick_to_compile() -> Iterator[None]:
-    """Almost every check fits another shape, and compiling takes most of its time."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
 
 
 @pytest.mark.usefixtures("quick_to_compile")

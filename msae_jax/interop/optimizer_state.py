@@ -21,7 +21,7 @@ from msae_jax.errors import InputError
 from msae_jax.interop import mapping
 from msae_jax.interop.files import pth, sources, state_dict, tensor_files
 from msae_jax.interop.files.storages import Tensor
-from msae_jax.interop.torch_files import Weights, load_with_tensors
+from msae_jax.interop.torch_files import Weights
 
 MOMENTS = ("exp_avg", "exp_avg_sq")
 _SETTINGS = {"betas": (0.9, 0.999), "eps": 1e-8, "weight_decay": 0, "amsgrad": False}
@@ -49,11 +49,10 @@ def taken_over(
     Warns:
       UserWarning: the file has the state of an optimizer that cannot be used, and why.
     """
-    if not Path(source).is_file():
+    if not Path(source).is_file() or tensor_files.is_safetensors(source):
         return weights, None
     entries = mapping.table(models.find_layout(weights.config.model.name), weights.model)
-    keys = list(load_with_tensors(source, weights.config.model, key)[1])
-    found = read(source, entries, keys)
+    found = read(source, entries, key)
     adam = weights.config.optimizer.name == "adam"
     if isinstance(found, str) or (found and not adam):
         why = found if isinstance(found, str) else "the recipe of the model is not Adam"
@@ -81,24 +80,25 @@ def into(opt_state: Any, adam: Adam) -> Any:
     return jax.tree.map(changed, opt_state, is_leaf=lambda a: isinstance(a, optax.ScaleByAdamState))
 
 
-def read(path: str | Path, entries: list[mapping.Entry], keys: list[str]) -> Adam | str | None:
+def read(path: str | Path, entries: list[mapping.Entry], key: str | None) -> Adam | str | None:
     """Returns the state of Adam in a file of PyTorch's, why it cannot be used, or None without one.
 
     Args:
-      entries: of the model (`mapping.table`). keys: of its state dict, in the file's order.
+      entries: of the model (`mapping.table`). key: of its state dict (`pth.read_pth`).
 
     Raises:
       InputError: the file cannot be read.
     """
-    if tensor_files.is_safetensors(path):
-        return None
     by_key = {entry.key: entry for entry in entries}
-    chosen = [by_key[key] for key in keys if by_key[key].path[0] == "params"]
     with pth.opened(path) as (source, size):
         found = state_dict.optimizers(source.value)
         if len(found) != 1:
             return f"the file has the states of {len(found)} optimizers" if found else None
         [saved] = found.values()
+        keys = list(state_dict.find_state_dict(source.value, key)[0])
+        while keys[0] not in by_key:  # of a model inside a larger module
+            keys = [name.partition(".")[2] for name in keys]
+        chosen = [by_key[name] for name in keys if by_key[name].path[0] == "params"]
         groups = [g for g in state_dict.items_of(saved["param_groups"]).values() if type(g) is dict]
         problem = _unusable(groups)
         if problem:

@@ -109,6 +109,7 @@ def test_moments_of_another_optimizer_are_left(tmp_path) -> None:
 def test_files_without_an_optimizer_start_afresh(tmp_path) -> None:
     path = trained(tmp_path)[2]
     save_torch(tmp_path / "b.safetensors", load_torch(path, CONFIG))
-    for name in ("b.safetensors",):
+    torch.save(torch.load(path, weights_only=True)["net"], tmp_path / "c.pth")
+    for name in ("b.safetensors", "c.pth"):
         loaded = load_torch(tmp_path / name, CONFIG)
-        assert optimizer_state.taken_over(tmp_path / name, None, loaded)[1] is None
+        assert optimizer_state.taken_over(tmp_path / name, None, loaded) == (loaded, None)

@@ -11,6 +11,7 @@ import typer
 
 from msae_jax.config import ModelConfig, parse_assignment
 from msae_jax.errors import InputError, printable
+from msae_jax.system.names import is_program
 
 if TYPE_CHECKING:
     from msae_jax import weights
@@ -45,7 +46,7 @@ def _all_commands(
 
 
 Weights = Annotated[
-    Path, typer.Argument(help="A run directory, RUN/checkpoints/EPOCH, .pth or .safetensors.")
+    Path, typer.Argument(help="A run directory, RUN/checkpoints/EPOCH, .pth, .safetensors or .pt2.")
 ]
 ModelName = Annotated[
     str | None,
@@ -77,13 +78,20 @@ MemberIndex = Annotated[
 ]
 
 
-def model_given(name: str | None, assignments: Sequence[str] | None) -> ModelConfig | None:
+def model_given(
+    name: str | None, assignments: Sequence[str] | None, path: Path
+) -> ModelConfig | None:
     """Returns the model that `--model` and `--set` describe, None where neither is given.
+
+    Args:
+      path: of the weights; a `.pt2` is a model itself, whose options are given without `--model`.
 
     Raises:
       InputError: options without a model, or an assignment that is none.
     """
     options = dict(parse_assignment(text) for text in assignments or ())
+    if name is None and options and is_program(str(path)):
+        name = str(path)
     if name is None and options:
         raise InputError("--set needs --model: the model whose fields it sets.")
     return None if name is None else ModelConfig(name, options)

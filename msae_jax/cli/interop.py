@@ -23,6 +23,7 @@ from msae_jax.cli.app import (
     note_assumptions,
 )
 from msae_jax.errors import printable
+from msae_jax.system.names import is_program
 
 
 @app.command()
@@ -39,7 +40,7 @@ def inspect(
 
 @app.command()
 def convert(
-    source: Annotated[Path, typer.Argument(help="Run directory, checkpoint, .pth, .safetensors.")],
+    source: Annotated[Path, typer.Argument(help="A run, a checkpoint, .pth, .safetensors, .pt2.")],
     target: Annotated[Path, typer.Argument(help=".pth, .safetensors, or a new run directory.")],
     model: ModelName = None,
     options: Options = None,
@@ -52,11 +53,12 @@ def convert(
     """Convert weights between PyTorch's files and run directories, bit for bit."""
     from msae_jax import weights as w
 
-    given = model_given(model, options)
+    given = model_given(model, options, source)
     done = w.convert(
         source, target, given, best=best, seed=seed, member=member, key=key, overwrite=overwrite
     )
-    note_assumptions(source, done, given)
+    if not is_program(str(source)):  # its tensors are the same whatever they are taken for
+        note_assumptions(source, done, given)
     sizes = ", ".join(f"{k}={v}" for k, v in done.config.model.options.items()) or "default sizes"
     print(printable(f"{done.config.model.name} ({sizes})"))
     print(target)
@@ -64,7 +66,7 @@ def convert(
 
 @app.command()
 def verify(
-    weights: Annotated[Path, typer.Argument(help="A .pth or .safetensors file.")],
+    weights: Annotated[Path, typer.Argument(help="A .pth, .safetensors or .pt2 file.")],
     model: ModelName = None,
     options: Options = None,
     key: Key = None,
@@ -79,7 +81,7 @@ def verify(
     """
     from msae_jax.interop.verification import verify as v
 
-    given = model_given(model, options)
+    given = model_given(model, options, weights)
     certificate = v.verify(
         weights, given, data_name=data, data_dir=data_dir, out=out, overwrite=overwrite, key=key
     )

@@ -33,7 +33,7 @@ def train(
     *,
     changes: dict[str, Any],
     model: Annotated[
-        str | None, typer.Option(help="A name, or package.module:Class. [msae]")
+        str | None, typer.Option(help="A name, package.module:Class, or a .pt2. [msae]")
     ] = None,
     data_dir: DataDir = None,
     out: Annotated[Path | None, typer.Option(help="Run directory. [runs/MODEL-DATA-SEED]")] = None,
@@ -77,7 +77,7 @@ def train(
     if resume and model is None and saved is None and not sweep:
         raise InputError(f"{out} holds no run to resume: give its directory, or say --model.")
     settings = _settings(model, changes, saved)
-    name = f"{settings.model.name}-{Path(settings.data.partition('?')[0]).stem}"
+    name = f"{_shown(settings)}-{Path(settings.data.partition('?')[0]).stem}"
     name = name.replace(":", ".")  # package.module:Class, tfds:NAME: not every system takes a colon
     devices = {"seeds_at_once": seeds_at_once, "data_devices": data_devices}
     if sweep:
@@ -88,6 +88,14 @@ def train(
         _many(settings, members, out or Path("runs", f"{name}-seeds"), resume, data_dir, devices)
     else:
         _one(settings, out or Path("runs", f"{name}-{settings.seed}"), resume, data_dir)
+
+
+def _shown(settings: TrainConfig) -> str:
+    """Returns the model's name, of a program that of its file."""
+    from msae_jax.system.names import is_program
+
+    name = settings.model.name
+    return Path(name).name if is_program(name) else name
 
 
 def _join(
@@ -128,13 +136,13 @@ def _one(settings: TrainConfig, out: Path, resume: bool, data_dir: Path | None) 
     from msae_jax.fitting import loop
     from msae_jax.system import progress
 
-    label = f"{settings.model.name} seed {settings.seed}"
+    label = f"{_shown(settings)} seed {settings.seed}"
     with progress.progress_bar(settings.epochs, label) as bar:
         done = loop.fit_one(settings, out=out, resume=resume, data_dir=data_dir, on_epoch=bar)
     _warn(done.messages)
     last = done.history[-1]
     print(
-        f"{settings.model.name} on {settings.data}, epoch {last['epoch']}: "
+        f"{_shown(settings)} on {settings.data}, epoch {last['epoch']}: "
         f"test MSE {last['test_mse']:.6g} per value, {last['test_nats']:.6g} nats per sample "
         f"(seed {settings.seed}; one seed is not a result)"
     )
@@ -170,7 +178,7 @@ def _many(
     from msae_jax.results import report
     from msae_jax.system import distributed, progress, tables
 
-    label = f"{settings.model.name}, {len(members)} seeds"
+    label = f"{_shown(settings)}, {len(members)} seeds"
     with progress.progress_bar(settings.epochs, label) as bar:
         done = fit_many(
             settings, members, out=out, resume=resume, data_dir=data_dir, on_epoch=bar, **how
@@ -202,7 +210,7 @@ def _sweep(
 
         def begin(group: sweep.Group) -> Any:
             stack.close()
-            label = f"{settings.model.name} {group.name}, {len(group.members)} runs"
+            label = f"{_shown(settings)} {group.name}, {len(group.members)} runs"
             return stack.enter_context(progress.progress_bar(group.settings.epochs, label))
 
         rows = sweep.run(

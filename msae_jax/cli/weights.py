@@ -64,7 +64,7 @@ def evaluate(
             many = many._replace(config=_changed(many.config, data, likelihood))
             _evaluate_all(many, data is None, data_dir, split, as_json)
             return
-    given = model_given(model, options)
+    given = model_given(model, options, weights)
     loaded = w.load_weights(weights, best=best, model=given, seed=seed, member=member, key=key)
     settings = _changed(loaded.config, data, likelihood)
     name = settings.data
@@ -161,7 +161,7 @@ def embed(
     from msae_jax.data.facts import against
     from msae_jax.train import evaluation
 
-    given = model_given(model, options)
+    given = model_given(model, options, weights)
     loaded = w.load_weights(weights, best=best, model=given, seed=seed, member=member, key=key)
     if loaded.facts is not None and loaded.facts.series is not None:
         series_outputs.embed(loaded, samples, out, overwrite)
@@ -196,7 +196,7 @@ def reconstruct(
     from msae_jax.data.facts import against
     from msae_jax.train import evaluation
 
-    given = model_given(model, options)
+    given = model_given(model, options, weights)
     loaded = w.load_weights(weights, best=best, model=given, seed=seed, member=member, key=key)
     if loaded.facts is not None and loaded.facts.series is not None:
         series_outputs.reconstruct(loaded, samples, out, overwrite)

@@ -12,9 +12,11 @@ import numpy as np
 
 from msae_jax.errors import InputError
 from msae_jax.interop.exported import Exported, batch_symbol
+from msae_jax.interop.files.pt2 import read_pt2
 from msae_jax.interop.files.pt2_values import Free, Meta, Ref
 from msae_jax.interop.files.storages import DTYPES
-from msae_jax.interop.pt2 import exported_in_training, load_pt2
+from msae_jax.interop.pt2 import exported_in_training, fields
+from msae_jax.interop.pt2 import notes as sentences
 
 BATCH_SIZE = 256
 _NORMAL = ("randn", "randn_like", "normal_functional", "normal")
@@ -48,20 +50,21 @@ def apply_pt2(
       InputError: as `load_pt2` says, or the arrays do not fit the program.
     """
     with jax.enable_x64(True):  # dtypes are the program's own: float32 stays that
-        opened = load_pt2(path, {})
-        module = opened.module
+        made = fields(read_pt2(path), str(path))
+        module = Exported(**made)
+        variables = module.tensors.variables()
         inputs = _fitting(module, arrays)
-        notes = [note for note in opened.notes if not train and "training mode" in note]
+        notes = [note for note in sentences(module) if not train and "training mode" in note]
         operators = {node.operator.split(".")[1] for node in module.computation.graph.nodes
                      if node.operator.startswith("aten.")}  # fmt: skip
         if seed is None and operators & {*_NORMAL}:
             notes.append("it draws from a normal distribution, taken at its mean; --seed draws")
-        if train and not exported_in_training(module.computation):
+        if train and not exported_in_training(module):
             raise InputError(f"{path} was exported for evaluation: there is nothing to train.")
 
         @jax.jit
         def run(key: jax.Array | None, *inputs: jax.Array) -> tuple[Any, ...]:
-            return module.apply(opened.variables, *inputs, key=key, train=train)
+            return module.apply(variables, *inputs, key=key, train=train)
 
         key = None if seed is None else jax.random.key(seed)
         rows = _rows(module, inputs, batch_size, train)
@@ -139,7 +142,7 @@ def _rows(
     if batch_size is not None and batch_size < 1:
         raise InputError(f"--batch-size is a number from 1, got {batch_size}.")
     if fixed is None:
-        symbol = batch_symbol(module)
+        symbol = batch_symbol(graph)
     firsts = [graph.metas[v.name].sizes[:1] for v in graph.user_inputs]
     metas = [
         graph.metas.get(result.value.name) if isinstance(result.value, Ref) else None

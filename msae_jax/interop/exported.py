@@ -12,12 +12,9 @@ import numpy as np
 
 from msae_jax.errors import InputError
 from msae_jax.interop.files.pt2 import Program
-from msae_jax.interop.files.pt2_values import Free
-from msae_jax.interop.graph.computation import Computation, Watch
+from msae_jax.interop.files.pt2_values import Free, Graph
+from msae_jax.interop.graph.computation import Computation, Outcome, Watch
 from msae_jax.interop.graph.dtypes import named
-from msae_jax.models.output import Output
-
-ROLES = ("recon", "z", "mu", "log_var", "logits")
 
 
 class Tensors:
@@ -27,7 +24,7 @@ class Tensors:
         saved = {value.target for value in program.graph.inputs if value.kind == "parameter"}
         self.order = list(program.state)
         self.dtypes = {name: array.dtype for name, array in program.state.items()}
-        self.tied = program.tied
+        self.tied, self.shared = program.tied, program.shared
         self.parameters = [name for name in self.order if name in saved and name not in self.tied]
         self.buffers = [name for name in self.order if name not in saved and name not in self.tied]
         self.initial = program.state
@@ -68,13 +65,12 @@ class Exported(nn.Module):
 
     Attributes:
       computation: the graph. tensors: its parameters, buffers and constants; `init` gives these.
-      roles: which output is the reconstruction, the latent and so on: pairs of a name in `ROLES`
-        and the output's number; without any, `__call__` returns a tuple.
+      training: the graph in training mode, where it is another.
     """
 
     computation: Computation
     tensors: Tensors
-    roles: tuple[tuple[str, int], ...] = ()
+    training: Computation | None = None
 
     @property
     def sample_shape(self) -> tuple[int, ...]:
@@ -91,33 +87,45 @@ class Exported(nn.Module):
             )
         return tuple(size for size in sizes if isinstance(size, int))
 
-    @nn.compact
     def __call__(
         self,
         *inputs: jax.Array,
         key: jax.Array | None = None,
         train: bool = False,
         watch: Watch | None = None,
-    ) -> Output | tuple[Any, ...]:
-        """Computes the program.
+    ) -> Any:
+        """Computes the program; returns the tuple of its outputs.
 
         Args:
           key: of what it draws at random; without one, normal distributions are at their mean.
-          train: whether it is computed as it was exported. Else a program exported for training
-            is evaluated: no dropout, and normalised by the running statistics.
+          train: whether it is computed as it was exported, or by the graph of training mode where
+            there is one. Else a program exported for training is evaluated: no dropout, and
+            normalised by the running statistics.
           watch: is told of each node and its value.
         """
+        return self.computed(inputs, key=key, train=train, watch=watch).outputs
+
+    def computed(self, inputs: tuple[Any, ...], *, train: bool = False, **how: Any) -> Outcome:
+        """Computes the program; see `Computation.run`. New values of buffers are kept."""
         if self.is_initializing():
-            for collection, tree in self.tensors.variables().items():
+            for collection, tree in self.start().items():
                 for name, value in tree.items():
                     self.put_variable(collection, name, jax.tree.map(jnp.asarray, value))
         flat = flattened(self.variables)
         values = self.tensors.constants | flat
         values |= {name: flat[first] for name, first in self.tensors.tied.items()}
-        found = self.computation.run(values, inputs, key=key, train=train, watch=watch)
+        found = self.graph_for(train).run(values, inputs, train=train, **how)
         if self.is_mutable_collection("batch_stats") and not self.is_initializing():
             self._keep(found.buffers)
-        return self._in_roles(found.outputs)
+        return found
+
+    def graph_for(self, train: bool) -> Computation:
+        """Returns the graph of a mode."""
+        return self.training if train and self.training is not None else self.computation
+
+    def start(self) -> dict[str, Any]:
+        """Returns the variables that `init` gives: those of the file."""
+        return self.tensors.variables()
 
     def _keep(self, buffers: Mapping[str, jax.Array]) -> None:
         kept = flattened({"batch_stats": self.variables.get("batch_stats", {})})
@@ -129,25 +137,14 @@ class Exported(nn.Module):
         for name, tree in nested(kept).items():
             self.put_variable("batch_stats", name, tree)
 
-    def _in_roles(self, outputs: tuple[Any, ...]) -> Output | tuple[Any, ...]:
-        if not self.roles:
-            return outputs
-        parts = {role: outputs[number] for role, number in self.roles}
-        if "logits" in parts and "recon" not in parts:
-            parts["recon"] = jax.nn.sigmoid(parts["logits"])
-        if "z" not in parts:
-            parts["z"] = parts.get("mu")
-        return Output(**parts)
 
-
-def example_inputs(module: Exported, batch: int | None = None) -> list[jax.ShapeDtypeStruct]:
+def example_inputs(graph: Graph, batch: int | None = None) -> list[jax.ShapeDtypeStruct]:
     """Returns the shapes and dtypes of the inputs, free sizes being those of the export.
 
     Args:
       batch: instead of the export's, for the free size that the first axis of the first input has.
     """
-    graph = module.computation.graph
-    free = batch_symbol(module)
+    free = batch_symbol(graph)
     found = []
     for value in graph.user_inputs:
         sizes = []
@@ -162,9 +159,8 @@ def example_inputs(module: Exported, batch: int | None = None) -> list[jax.Shape
     return found
 
 
-def batch_symbol(module: Exported) -> Free | None:
+def batch_symbol(graph: Graph) -> Free | None:
     """Returns the free size on the first axis of the first input, None where that is fixed."""
-    graph = module.computation.graph
     first = graph.metas[graph.user_inputs[0].name].sizes
     return first[0] if first and isinstance(first[0], Free) else None
 

@@ -22,6 +22,7 @@ from msae_jax.interop import mapping
 from msae_jax.interop.files import pth, sources, state_dict, tensor_files
 from msae_jax.interop.files.storages import Tensor
 from msae_jax.interop.torch_files import Weights
+from msae_jax.system.names import is_program
 
 MOMENTS = ("exp_avg", "exp_avg_sq")
 _SETTINGS = {"betas": (0.9, 0.999), "eps": 1e-8, "weight_decay": 0, "amsgrad": False}
@@ -49,7 +50,8 @@ def taken_over(
     Warns:
       UserWarning: the file has the state of an optimizer that cannot be used, and why.
     """
-    if not Path(source).is_file() or tensor_files.is_safetensors(source):
+    keeps_none = is_program(str(source)) or tensor_files.is_safetensors(source)
+    if not Path(source).is_file() or keeps_none:
         return weights, None
     entries = mapping.table(models.find_layout(weights.config.model.name), weights.model)
     found = read(source, entries, key)

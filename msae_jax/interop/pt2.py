@@ -9,11 +9,13 @@ from typing import Any, NamedTuple
 import jax
 
 from msae_jax.errors import InputError, unknown_name
-from msae_jax.interop.exported import ROLES, Exported, Tensors, example_inputs
+from msae_jax.interop.autoencoder import Autoencoder
+from msae_jax.interop.exported import Exported, Tensors, example_inputs
 from msae_jax.interop.files.pt2 import Program, read_pt2
 from msae_jax.interop.files.pt2_values import Free, Ref
 from msae_jax.interop.graph.computation import Computation
 from msae_jax.interop.graph.dtypes import named
+from msae_jax.interop.roles import ROLES
 
 _DROPOUT = ("dropout", "feature_dropout", "native_dropout")
 _NORMS = ("batch_norm", "_native_batch_norm_legit_functional", "instance_norm")
@@ -31,43 +33,63 @@ class Opened(NamedTuple):
     notes: tuple[str, ...]
 
 
-def load_pt2(path: str | Path, roles: Mapping[str, int] | None = None) -> Opened:
+def load_pt2(path: str | Path, **roles: Any) -> Opened:
     """Opens a `.pt2` file of `torch.export.save`; needs no PyTorch, and runs nothing of the file.
 
     Args:
-      roles: which output is what: names in `ROLES`, and numbers from 0. By default those that are
-        certain: of a program with one output that is shaped as its input, `recon`.
+      roles: which value is what, an int or a str by its role's name; see `interop.roles`. By
+        default those that are certain.
 
     Returns:
-      The linen module, its variables with the file's dtypes, and notes.
+      The linen module, its variables with the file's dtypes, and notes. The module is an
+      `Autoencoder` where the reconstruction is certain or named, else an `Exported`, which returns
+      the program's outputs as a tuple.
 
     Raises:
-      InputError: as `read_pt2` says; or, naming all of them, operators are not supported.
+      InputError: as `read_pt2` says; or, naming all of them, operators are not supported; or a
+        role stands for nothing.
     """
-    program = read_pt2(path)
-    computation = Computation(program.graph, str(path))
-    found = dict(roles) if roles is not None else _certain_roles(program)
-    _check_roles(found, program, str(path))
+    made = fields(read_pt2(path), str(path))
+    for role in roles:
+        if role not in ROLES:
+            raise unknown_name("role of a value", role, ROLES)
+    module: Exported = Exported(**made)
+    if len(module.computation.graph.user_inputs) == 1:
+        known: Any = Autoencoder(**made, **roles)
+        if {"recon", "logits"} & set(known.values()):
+            module = known
+    return Opened(module, module.tensors.variables(), notes(module))
+
+
+def fields(program: Program, source: str) -> dict[str, Any]:
+    """Returns the fields of the `Exported` of a program, which was traced once.
+
+    Raises:
+      InputError: it asks for something that is not supported.
+    """
     tensors = Tensors(program)
-    module = Exported(computation, tensors, tuple(sorted(found.items())))
-    _check_trace(module, tensors)
-    return Opened(module, tensors.variables(), tuple(_notes(program)))
+    computation = Computation(program.graph, source)
+    training = None if program.training is None else Computation(program.training, source)
+    for each in (computation, training):
+        if each is not None:
+            _check_trace(each, tensors)
+    return {"computation": computation, "tensors": tensors, "training": training}
 
 
-def _check_trace(module: Exported, tensors: Tensors) -> None:
+def _check_trace(computation: Computation, tensors: Tensors) -> None:
     """Traces the program once, so that whatever it cannot do is refused before it is run.
 
     Raises:
       InputError: it asks for something that is not supported, or an output is not shaped as the
         file says.
     """
-    graph = module.computation.graph
+    graph = computation.graph
     if any(value.name not in graph.metas for value in graph.user_inputs):
         return  # a number among the inputs: known when it is given
     key = jax.eval_shape(lambda: jax.random.key(0))
 
     def run(values: dict[str, Any], key: jax.Array, *inputs: jax.Array) -> tuple[Any, ...]:
-        return module.computation.run(values, inputs, key=key, train=True).outputs
+        return computation.run(values, inputs, key=key, train=True).outputs
 
     given = {
         k: jax.ShapeDtypeStruct(v.shape, named(None, v.dtype)) for k, v in tensors.initial.items()
@@ -75,7 +97,7 @@ def _check_trace(module: Exported, tensors: Tensors) -> None:
     given |= {
         k: jax.ShapeDtypeStruct(v.shape, named(None, v.dtype)) for k, v in tensors.constants.items()
     }
-    found = jax.eval_shape(run, given, key, *example_inputs(module))
+    found = jax.eval_shape(run, given, key, *example_inputs(graph))
     results = [result.value for result in graph.outputs if result.kind == "user"]
     for number, (value, result) in enumerate(zip(found, results, strict=True)):
         if not isinstance(result, Ref) or result.name not in graph.metas:
@@ -87,40 +109,15 @@ def _check_trace(module: Exported, tensors: Tensors) -> None:
         )
         if not same or value.dtype != named(None, meta.dtype):
             raise InputError(
-                f"{module.computation.source}: output {number} is computed as {value.dtype} "
+                f"{computation.source}: output {number} is computed as {value.dtype} "
                 f"{list(value.shape)}, but the file has it as {meta.dtype} {sizes}."
             )
 
 
-def _certain_roles(program: Program) -> dict[str, int]:
-    """Returns the roles that leave no doubt."""
-    graph = program.graph
-    results = [result.value for result in graph.outputs if result.kind == "user"]
-    metas = [graph.metas.get(v.name) if isinstance(v, Ref) else None for v in results]
-    if len(graph.user_inputs) != 1 or len(results) != 1 or metas[0] is None:
-        return {}
-    return {"recon": 0} if metas[0] == graph.metas.get(graph.user_inputs[0].name) else {}
-
-
-def _check_roles(roles: Mapping[str, int], program: Program, source: str) -> None:
-    count = sum(result.kind == "user" for result in program.graph.outputs)
-    for role, number in roles.items():
-        if role not in ROLES:
-            raise unknown_name("role of an output", role, ROLES)
-        if not 0 <= number < count:
-            raise InputError(
-                f"{source} has the outputs 0 to {count - 1}; the role {role} is given to {number}."
-            )
-    if roles and not {"recon", "logits"} & set(roles):
-        raise InputError(
-            f"{source}: roles without a reconstruction: give recon or logits, too "
-            f"(got {', '.join(roles)})."
-        )
-
-
-def exported_in_training(program: Program | Computation) -> bool:
+def exported_in_training(module: Exported) -> bool:
     """Whether a program has flags of training that hold: it was exported in training mode."""
-    return any(_flag(node.operator, node.arguments) for node in program.graph.nodes)
+    graph = module.graph_for(train=True).graph
+    return any(_flag(node.operator, node.arguments) for node in graph.nodes)
 
 
 def _flag(operator: str, arguments: Mapping[str, Any]) -> bool | None:
@@ -139,19 +136,21 @@ def _flag(operator: str, arguments: Mapping[str, Any]) -> bool | None:
     return None
 
 
-def _notes(program: Program) -> list[str]:
-    flags = [_flag(node.operator, node.arguments) for node in program.graph.nodes]
-    notes = []
-    if False in flags and True not in flags:
-        notes.append(
+def notes(module: Exported) -> tuple[str, ...]:
+    """Returns sentences on what PyTorch would do otherwise than a program does here."""
+    graph = module.computation.graph
+    flags = [_flag(node.operator, node.arguments) for node in graph.nodes]
+    found = []
+    if False in flags and True not in flags and module.training is None:
+        found.append(
             "exported for evaluation: training goes on with its batch norms fixed and without its "
             "dropout; to train as in PyTorch, export module.train()"
         )
     if True in flags:
-        notes.append(
+        found.append(
             "exported in training mode: evaluated here with its running statistics and without "
             "dropout, as module.eval() would be"
         )
-    for name, other in program.shared.items():
-        notes.append(f"{name} and {other} share memory in part, which training parts")
-    return notes
+    for name, other in module.tensors.shared.items():
+        found.append(f"{name} and {other} share memory in part, which training parts")
+    return tuple(found)

@@ -14,7 +14,8 @@ from msae_jax import models
 from msae_jax.config import ModelConfig, TrainConfig
 from msae_jax.data.facts import Facts
 from msae_jax.errors import InputError
-from msae_jax.interop import mapping
+from msae_jax.interop import mapping, programs
+from msae_jax.interop.autoencoder import Autoencoder
 from msae_jax.interop.files import tensor_files
 from msae_jax.interop.recognition import described, is_near, note_of, recognise, untold
 from msae_jax.recipes import recipe
@@ -47,7 +48,7 @@ class Trained(Protocol):
 def load_torch(
     path: str | Path, model: str | ModelConfig | None = None, key: str | None = None
 ) -> Weights:
-    """Opens a file of PyTorch weights or a `.safetensors` file as Flax variables, dtypes unchanged.
+    """Opens a file of PyTorch weights, a `.safetensors` file or a `.pt2`, dtypes unchanged.
 
     Dense models read flat samples in the file's own order: PyTorch flattens images channels first.
 
@@ -76,8 +77,13 @@ def load_with_tensors(
     Its keys are those of the file. Where only what follows a prefix of all keys fits a model, as of
     an autoencoder that is a part of a larger module, they lack the prefix.
     """
-    tensors = tensor_files.read_tensors(path, key)
     given = ModelConfig(model) if isinstance(model, str) else model
+    if programs.is_program(path):
+        if key is not None:
+            raise InputError(f"--key picks a state dict of a file of several; {path} is a program.")
+        program, variables, settings = programs.load(Path(path), given)
+        return Weights(program, variables, settings), program.tensors.initial
+    tensors = tensor_files.read_tensors(path, key)
     tensors, match = recognise(tensors, given, tensor_files.read_note(path), str(path))
     if given is None and not match.fits and not is_near(match, len(tensors)):
         raise InputError(
@@ -98,12 +104,15 @@ def save_torch(path: str | Path, trained: Trained, *, overwrite: bool = False) -
     Raises:
       InputError: the file exists, the model has no PyTorch layout, or the variables do not fit it.
     """
-    note = note_of(trained.config.model.name, trained.model)
+    program = isinstance(trained.model, Autoencoder)
+    note = None if program else note_of(trained.config.model.name, trained.model)
     tensor_files.write_tensors(path, state_dict(trained), overwrite, note)
 
 
 def state_dict(trained: Trained) -> dict[str, np.ndarray]:
     """Returns the PyTorch state dict of trained weights, in PyTorch's order."""
+    if isinstance(trained.model, Autoencoder):
+        return trained.model.state_dict(trained.variables)
     name = trained.config.model.name
     entries = mapping.table(models.find_layout(name), trained.model)
     return mapping.to_state_dict(entries, trained.variables, f"the variables of model {name!r}")
@@ -116,6 +125,8 @@ def assumptions(path: str | Path, weights: Weights, given: ModelConfig | None = 
     model, and where `given` has every field that the shapes do not tell.
     """
     config, model = weights.config.model, weights.model
+    if isinstance(model, Autoencoder):
+        return None if Path(path).is_dir() else programs.assumed(model)
     if Path(path).is_dir() or tensor_files.read_note(path) == note_of(config.name, model):
         return None
     options = given.options if given else {}
@@ -130,9 +141,9 @@ def assumptions(path: str | Path, weights: Weights, given: ModelConfig | None = 
 
 
 def float32(array: np.ndarray) -> np.ndarray:
-    """Returns an array to compute with: float32, or integers as they are.
+    """Returns an array to compute with: float32, or integers and truth values as they are.
 
     Values beyond float32's range become infinite.
     """
     with np.errstate(over="ignore"):
-        return array if array.dtype.kind in "iu" else array.astype(np.float32, copy=False)
+        return array if array.dtype.kind in "biu" else array.astype(np.float32, copy=False)

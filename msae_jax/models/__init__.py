@@ -9,6 +9,7 @@ of a class or a record.
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import inspect
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -24,7 +25,7 @@ from msae_jax.models import conv, dense, lgta, multiscale, pca, pyramid, pyramid
 from msae_jax.models.layout import Layout
 from msae_jax.models.output import Output
 from msae_jax.models.record import ModelRecord
-from msae_jax.system.names import add, find, wrong_kind
+from msae_jax.system.names import add, find, is_program, wrong_kind
 
 __all__ = ["ModelRecord", "Output", "build", "names", "parameter_count", "record", "register"]
 
@@ -38,6 +39,9 @@ _RECORDS: dict[str, ModelRecord] = {
     **lgta.RECORDS,
     **pca.RECORDS,
 }
+
+_PROGRAMS = "msae_jax.interop.programs"
+"""What opens `.pt2` files as models; only its name is known here, as it builds on this package."""
 
 
 def names() -> list[str]:
@@ -76,11 +80,16 @@ def register(
 def record(name: str) -> ModelRecord:
     """Returns the record of a registered model, or of `package.module:name`.
 
-    The latter names a record or a class; a class may have an attribute `torch_layout`.
+    The latter names a record or a class; a class may have an attribute `torch_layout`. The path of
+    a `.pt2` file of PyTorch's is a model, too.
 
     Raises:
       InputError: there is no such model, or what the name stands for is none.
     """
+    if is_program(name):
+        opener = importlib.import_module(_PROGRAMS)
+        program: ModelRecord = opener.open_model(name)
+        return program
     own = find("model", name, _RECORDS)
     if isinstance(own, ModelRecord):
         return own
@@ -139,7 +148,8 @@ def build(
     defaults = {f.name: f.default for f in dataclasses.fields(cls)}
     annotations = {f.name: str(f.type) for f in dataclasses.fields(cls)}
     defaults |= factory.keywords if isinstance(factory, partial) else {}
-    fields = [name for name in defaults if name not in ("parent", "name")]
+    hidden = ("parent", "name", *getattr(cls, "fixed_fields", ()))
+    fields = [name for name in defaults if name not in hidden]
     options = {}
     for name, value in config.options.items():
         if name not in fields:

@@ -20,7 +20,7 @@ from msae_jax import config
 from msae_jax.config import TrainConfig
 from msae_jax.data.facts import Facts
 from msae_jax.errors import CheckpointError, InputError
-from msae_jax.runs import directory, store
+from msae_jax.runs import directory, programs, store
 from msae_jax.runs.history import History, from_array
 from msae_jax.runs.picking import pick
 from msae_jax.train.seeds import Member
@@ -144,7 +144,7 @@ def read_config(run: Path, named: Collection[str | None] = ()) -> TrainConfig:
     record = None if written else _newest_record(run)
     if record is None:
         return directory.read_config(run, named)
-    saved = directory.opened_config(record["config"], named)
+    saved = directory.opened_config(programs.of_record(run, record["config"]), named)
     with contextlib.suppress(InputError):
         if directory.read_config(run, named) == saved:
             return saved
@@ -239,6 +239,7 @@ def load_all(path: str | Path, *, best: bool = False) -> Checkpoint:
     restored, content = store.restore(folder, number, weights=None, history=None)
     if folder.parent == path and (wrong := directory.differs(path, content)):
         raise CheckpointError(f"checkpoint {folder / str(number)} is of another run: {wrong}.")
+    content["config"] = programs.of_record(folder.parent, content["config"])
     return from_store(number, restored, content)
 
 

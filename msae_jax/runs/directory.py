@@ -25,6 +25,7 @@ from msae_jax import config
 from msae_jax.config import TrainConfig
 from msae_jax.data import catalog
 from msae_jax.errors import InputError
+from msae_jax.runs import programs
 from msae_jax.system import distributed, names
 from msae_jax.system.files import replacing
 from msae_jax.train.seeds import Member
@@ -89,7 +90,10 @@ def check_same(where: Path, saved: Mapping[str, Any], settings: TrainConfig) -> 
     Raises:
       InputError: it would be another training; all differences are listed.
     """
-    before = config.from_dict(TrainConfig, saved)  # fields that it lacks have their defaults
+    # fields that `saved` lacks have their defaults
+    before = programs.of_run(where, config.from_dict(TrainConfig, saved))
+    if programs.is_kept(where, settings.model.name):
+        settings = programs.of_run(where, settings)
     changed = config.differences(*(json.loads(_as_json(each)) for each in (before, settings)))
     changed.pop("checkpoint_every", None)  # the same training
     if settings.optimizer.schedule == "constant":
@@ -102,6 +106,7 @@ def check_same(where: Path, saved: Mapping[str, Any], settings: TrainConfig) -> 
 def make(out: Path, settings: TrainConfig, members: Sequence[Member]) -> None:
     """Writes the configuration and the members of a run."""
     if distributed.is_main():
+        programs.keep(out, settings)
         text = _as_json(settings) + "\n"
         listed = [asdict(member) for member in members]
         content = {"members": listed, "sha256": _digest(listed, text.encode())}
@@ -144,7 +149,7 @@ def read_config(run: Path, named: Collection[str | None] = ()) -> TrainConfig:
     if not isinstance(values, dict):
         raise InputError(f"{path} is not a configuration: it holds {type(values).__name__}.")
     try:
-        return opened_config(values, named)
+        return opened_config(programs.of_record(run, values), named)
     except (TypeError, InputError) as error:
         raise InputError(f"{path} is not a configuration: {error}") from error
 
@@ -202,7 +207,8 @@ def differs(run: Path, content: Mapping[str, Any]) -> str | None:
     if not is_as_written(run):
         return None
     try:
-        both = config.from_dict(TrainConfig, content["config"]), read_config(run)
+        held = config.from_dict(TrainConfig, programs.of_record(run, content["config"]))
+        both = held, read_config(run)
     except (InputError, TypeError) as error:
         return str(error)
     # as JSON; fields that one of them lacks have their defaults

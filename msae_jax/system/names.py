@@ -35,6 +35,11 @@ def is_own(name: str) -> bool:
     return ":" in name
 
 
+def is_program(name: str) -> bool:
+    """Whether `name` is the path of a program of PyTorch's, which is a model by itself."""
+    return name.endswith(".pt2")
+
+
 def from_file(kind: str, name: str, named: Collection[str | None] = ()) -> str:
     """Returns a name that a file holds, marked where its import could run a stranger's code.
 

@@ -20,6 +20,7 @@ from msae_jax.config import Objective
 from msae_jax.data.arrays import as_input
 from msae_jax.data.dataset import take
 from msae_jax.data.series import Windows
+from msae_jax.errors import InputError
 from msae_jax.models.output import Output
 from msae_jax.system import distributed
 from msae_jax.train import losses, observed, to_unit
@@ -68,7 +69,13 @@ eval_step = jax.jit(sample_terms, static_argnums=(0, 1, 6))
 
 @functools.partial(jax.jit, static_argnums=0)
 def _encode(model: nn.Module, variables: Mapping[str, Any], batch: jax.Array) -> jax.Array:
-    return _apply(model, variables, to_unit(batch)).z
+    z = _apply(model, variables, to_unit(batch)).z
+    if z is None:
+        raise InputError(
+            "the latent of this program is not certain: say which value it is, --set z=encoder (a "
+            "module's path, or an output's number from 0)."
+        )
+    return z
 
 
 @functools.partial(jax.jit, static_argnums=0)

@@ -20,7 +20,7 @@ from __future__ import annotations
 import io
 import zipfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +35,9 @@ from msae_jax.interop.files.storages import DTYPES, MAX_TENSORS
 MAX_EXTRA = 64 << 20
 ARCHIVE_VERSION = "0"
 SCHEMA_MAJOR = 8
+CONSTANTS = "data/constants/{}_constants_config.json"
+TRAINING = "training"
+"""The name of the program that is the other's training mode, as `export-torch` writes it."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,8 @@ class Program:
       tied: names in `state` that are the very same tensor as an earlier one, and its name.
       shared: names in `state` that view the same memory as an earlier one in another way.
       torch_version: of the PyTorch that wrote it. schema: its schema version.
+      training: the computation in training mode, where the file has it beside the other.
+      extra: what was written beside the program, by name, up to `MAX_EXTRA` bytes.
     """
 
     graph: Graph
@@ -57,6 +62,8 @@ class Program:
     shared: dict[str, str]
     torch_version: str
     schema: tuple[int, int]
+    training: Graph | None = None
+    extra: dict[str, bytes] = field(default_factory=dict)
 
     @property
     def parameters(self) -> list[str]:
@@ -93,7 +100,37 @@ def _read(members: Members, size: int) -> Program:
     members.text("archive_format", "pt2")
     members.text("archive_version", ARCHIVE_VERSION)
     members.text("byteorder", "little")
-    model = _model(members)
+    model, others = _models(members)
+    graph, schema, version = _graph(members, model)
+    training = _graph(members, TRAINING)[0] if others else None
+    weights = read_views(members, f"data/weights/{model}_weights_config.json")
+    constants = {
+        (each, name): view
+        for each in (*others, model)
+        for name, view in read_views(members, CONSTANTS.format(each)).items()
+    }
+    views = weights | {f"constant {each} {name}": view for (each, name), view in constants.items()}
+    if len(views) > MAX_TENSORS or len(views) != len(weights) + len(constants):
+        raise ValueError(f"it has more than {MAX_TENSORS} tensors, or two of one name")
+    if sum(view.nbytes for view in views.values()) > 2 * size + MAX_EXTRA:
+        raise ValueError("its tensors repeat their storages beyond twice the file's size")
+    arrays = read_arrays(members, views)
+    state = {name: arrays[name] for name in state_order(weights, graph)}
+    fixed: dict[str, np.ndarray] = {}
+    for each, name in constants:
+        array = arrays[f"constant {each} {name}"]
+        if name in fixed and fixed[name].tobytes() != array.tobytes():
+            raise ValueError(f"its two programs have other constants {name[:80]!a}")
+        fixed[name] = array
+    _check_state(graph, state, fixed)
+    if training is not None:
+        _check_state(training, state, fixed)
+    tied, shared = tied_names({name: weights[name] for name in state})
+    return Program(graph, state, fixed, tied, shared, version, schema, training, _extra(members))
+
+
+def _graph(members: Members, model: str) -> tuple[Graph, tuple[int, int], str]:
+    """Returns the graph of a program, its schema version, and the PyTorch that wrote it."""
     raw = members.json(f"models/{model}.json")
     schema = raw["schema_version"]["major"], raw["schema_version"]["minor"]
     if schema[0] != SCHEMA_MAJOR or type(schema[1]) is not int or schema[1] < 0:
@@ -101,30 +138,25 @@ def _read(members: Members, size: int) -> Program:
             f"has schema version {str(schema[0])[:20]}.{str(schema[1])[:20]}; versions "
             f"{SCHEMA_MAJOR}.0 and later below {SCHEMA_MAJOR + 1} are read. {ANEW}"
         )
-    graph = parse_graph(raw["graph_module"])
-    version = str(raw.get("torch_version"))[:40]
-    del raw
-    weights = read_views(members, f"data/weights/{model}_weights_config.json")
-    constants = read_views(members, f"data/constants/{model}_constants_config.json")
-    views = weights | {f"constant {name}": view for name, view in constants.items()}
-    if len(views) > MAX_TENSORS or len(views) != len(weights) + len(constants):
-        raise ValueError(f"it has more than {MAX_TENSORS} tensors, or two of one name")
-    if sum(view.nbytes for view in views.values()) > 2 * size + MAX_EXTRA:
-        raise ValueError("its tensors repeat their storages beyond twice the file's size")
-    arrays = read_arrays(members, views)
-    state = {name: arrays[name] for name in state_order(weights, graph)}
-    others = {name: arrays[f"constant {name}"] for name in constants}
-    _check_state(graph, state, others)
-    tied, shared = tied_names({name: weights[name] for name in state})
-    return Program(graph, state, others, tied, shared, version, schema)
+    return parse_graph(raw["graph_module"]), schema, str(raw.get("torch_version"))[:40]
 
 
-def _model(members: Members) -> str:
-    """Returns the name of the one program in the file."""
+def _extra(members: Members) -> dict[str, bytes]:
+    """Returns what lies beside the program, by its name below `extra/`."""
+    names = [name for name in members.infos if name.startswith("extra/")]
+    if sum(members.infos[name].file_size for name in names) > MAX_EXTRA:
+        raise ValueError(f"what lies beside its program is larger than {MAX_EXTRA} bytes")
+    return {name.removeprefix("extra/"): bytes(members.bytes(name)) for name in names}
+
+
+def _models(members: Members) -> tuple[str, list[str]]:
+    """Returns the name of the program in the file, and `TRAINING` where it has that beside."""
     models = [name for name in members.infos if name.startswith("models/")]
     models = [name[len("models/") : -len(".json")] for name in models if name.endswith(".json")]
     if not models and any(name.startswith("data/aotinductor/") for name in members.infos):
         raise InputError(f"holds compiled code (AOTInductor), not a program. {ANEW}")
+    others = [TRAINING] if len(models) == 2 and TRAINING in models else []
+    models = [name for name in models if name not in others]
     if len(models) != 1:
         raise InputError(f"holds {len(models)} programs models/*.json, not one. {ANEW}")
     for folder in ("weights", "constants"):
@@ -132,7 +164,7 @@ def _model(members: Members) -> str:
             raise InputError(
                 f"keeps its {folder} as a pickle, as PyTorch 2.8 does, which can carry code. {ANEW}"
             )
-    return models[0]
+    return models[0], others
 
 
 def _check_state(

@@ -117,3 +117,9 @@ class Graph:
     @property
     def user_inputs(self) -> tuple[Input, ...]:
         return tuple(value for value in self.inputs if value.kind == "user")
+
+    @property
+    def output_names(self) -> tuple[str | None, ...]:
+        """The values of the user's outputs by their numbers, None for one that is no tensor."""
+        values = [result.value for result in self.outputs if result.kind == "user"]
+        return tuple(value.name if isinstance(value, Ref) else None for value in values)

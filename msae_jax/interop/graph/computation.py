@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -18,10 +18,12 @@ Watch = Callable[[Node, Any], None]
 
 
 class Outcome(NamedTuple):
-    """What a run gives: the outputs, and the new values of buffers by their dotted names."""
+    """What a run gives: the outputs, the new values of buffers by their dotted names, and by their
+    names in the graph the values that were asked for."""
 
     outputs: tuple[Any, ...]
     buffers: dict[str, jax.Array]
+    values: dict[str, Any]
 
 
 class _Step(NamedTuple):
@@ -94,6 +96,8 @@ class Computation:
         key: jax.Array | None = None,
         train: bool = False,
         watch: Watch | None = None,
+        kept: Collection[str] = (),
+        given: Mapping[str, Any] | None = None,
     ) -> Outcome:
         """Computes the graph.
 
@@ -104,11 +108,14 @@ class Computation:
           train: whether the graph is computed as it was exported; else its flags of training, if
             it has any, are taken as False, and buffers stay as they are.
           watch: is told of each node and its value.
+          kept: the names of values to return.
+          given: values that count instead of what their nodes compute, by name.
 
         Raises:
           InputError: the inputs do not fit the graph, or an argument is one that is not supported.
         """
         cells = self._first_cells(tensors, inputs)
+        values = {name: cells[name] for name in kept if name in cells}
         for number, step in enumerate(self._steps):
             own = None if key is None else jax.random.fold_in(key, number)
             value = self._computed(step, cells, Context(own, train))
@@ -121,9 +128,15 @@ class Computation:
                 cells[cell] = jnp.asarray(value).astype(cells[cell].dtype)
                 value = cells[cell]
             _bind(cells, step.outputs, value)
+            for name in _names(step.node.outputs):
+                cell = self._cells.get(name, name)
+                if given is not None and name in given:
+                    cells[cell] = given[name]
+                if name in kept:
+                    values[name] = cells[cell]
             if watch is not None:
                 watch(step.node, value)
-        return self._outcome(cells, train)
+        return self._outcome(cells, train, values)
 
     def _first_cells(self, tensors: Mapping[str, Any], inputs: tuple[Any, ...]) -> dict[str, Any]:
         wanted = self.graph.user_inputs
@@ -157,7 +170,7 @@ class Computation:
                 f"{self.source}: {node.operator}, the node {node.name}{where}: {reason}"
             ) from error
 
-    def _outcome(self, cells: Mapping[str, Any], train: bool) -> Outcome:
+    def _outcome(self, cells: Mapping[str, Any], train: bool, values: dict[str, Any]) -> Outcome:
         outputs, buffers = [], {}
         for result in self.graph.outputs:
             value = _value(cells, self._resolved(result.value))
@@ -167,7 +180,7 @@ class Computation:
                 buffers[result.target] = value
         if train:
             buffers |= {target: cells[cell] for target, cell in self._changed_buffers.items()}
-        return Outcome(tuple(outputs), buffers)
+        return Outcome(tuple(outputs), buffers, values)
 
 
 def _value(cells: Mapping[str, Any], value: Any) -> Any:

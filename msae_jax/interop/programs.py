@@ -1,0 +1,80 @@
+"""A `.pt2` file as a model, by its path: `train --model model.pt2`, and all that takes weights."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from msae_jax import models
+from msae_jax.config import ModelConfig, TrainConfig
+from msae_jax.errors import InputError
+from msae_jax.interop.autoencoder import Autoencoder
+from msae_jax.interop.files.pt2 import read_pt2
+from msae_jax.interop.pt2 import fields
+from msae_jax.interop.roles import ROLES
+from msae_jax.models.record import ModelRecord
+from msae_jax.recipes import recipe
+from msae_jax.system import names
+
+
+def open_model(path: str) -> ModelRecord:
+    """Returns the record of the model in a `.pt2` file; a file that has not changed is read once.
+
+    Raises:
+      InputError: as `interop.load_pt2` says, or the program takes several inputs.
+    """
+    file = Path(path)
+    if not file.is_file():
+        raise InputError(f"{path} does not exist or is not a file.")
+    known = file.stat()
+    return _opened(path, known.st_mtime_ns, known.st_size)
+
+
+@functools.lru_cache(maxsize=4)
+def _opened(path: str, changed: int, size: int) -> ModelRecord:
+    made = fields(read_pt2(path), path)
+    count = len(made["computation"].graph.user_inputs)
+    if count != 1:
+        raise InputError(
+            f"{path} takes {count} inputs, and an autoencoder one: `msae apply` computes it."
+        )
+    return ModelRecord(functools.partial(Autoencoder, **made), label=Path(path).name)
+
+
+def load(path: Path, given: ModelConfig | None) -> tuple[Autoencoder, dict[str, Any], TrainConfig]:
+    """Returns the model of a `.pt2` file, its variables, dtypes unchanged, and a configuration.
+
+    Args:
+      given: which value is what, as options; its name must be the path.
+
+    Raises:
+      InputError: as `open_model` says, or `given` is another model.
+    """
+    if given is not None and given.name != str(path):
+        raise InputError(f"{path} holds its own model: --model {given.name} is for other files.")
+    config = given or ModelConfig(str(path))
+    model = models.build(config)
+    assert isinstance(model, Autoencoder)
+    return model, model.tensors.variables(), replace(recipe(str(path)), model=config)
+
+
+def assumed(model: Autoencoder) -> str | None:
+    """Returns which values have which roles without having been named; None where none has."""
+    named = {role for role in ROLES if getattr(model, role) is not None}
+    outputs = model.computation.graph.output_names
+    found = {
+        role: f"output {outputs.index(name)}" if name in outputs else f"the value {name}"
+        for role, name in model.values().items()
+        if role not in named
+    }
+    if not found:
+        return None
+    listed = ", ".join(f"{role} is {what}" for role, what in found.items())
+    return f"taken that {listed}. If it is otherwise: --set ROLE=OUTPUT, such as --set recon=0"
+
+
+def is_program(path: str | Path) -> bool:
+    """Whether a path names a `.pt2` file."""
+    return names.is_program(str(path))

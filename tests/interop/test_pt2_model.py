@@ -1,0 +1,151 @@
+"""A `.pt2` is a model: evaluated, trained over seeds, cut at its latent, handed back."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import msae_jax as mj
+from msae_jax import weights as w
+from msae_jax.config import ModelConfig, TrainConfig
+from msae_jax.errors import InputError
+from msae_jax.interop import load_pt2, read_pth
+from msae_jax.interop.autoencoder import Autoencoder
+from tests.cli.in_process import msae
+from tests.interop import pt2_by_hand as by_hand
+
+
+@pytest.fixture
+def program(tmp_path):
+    path = tmp_path / "model.pt2"
+    path.write_bytes(by_hand.written(by_hand.members()))
+    return path
+
+
+@pytest.fixture
+def samples(tmp_path):
+    x = np.random.default_rng(0).normal(size=(40, 4)).astype(np.float32)
+    np.save(tmp_path / "x.npy", x)
+    return x
+
+
+def by_numpy(x):
+    hidden = np.maximum(x @ by_hand.WEIGHT.T + by_hand.BIAS, 0)
+    return hidden @ by_hand.WEIGHT + by_hand.CONSTANT
+
+
+def test_commands_take_a_program(program, samples, tmp_path, capsys):
+    data = tmp_path / "x.npy"
+    assert msae("evaluate", program, "--data", data, "--split", "train", "--json") == 0
+    printed = capsys.readouterr()
+    assert "recon is output 0, z is the value linear" in printed.err
+    found = json.loads(printed.out)
+    x = np.asarray(mj.data.load(str(data)).train.x)
+    assert found["mse"] == pytest.approx(np.square(by_numpy(x) - x).mean(), rel=1e-5)
+    assert msae("reconstruct", program, "--input", data, "--out", tmp_path / "r.npy") == 0
+    np.testing.assert_allclose(np.load(tmp_path / "r.npy"), by_numpy(samples), rtol=1e-5)
+    assert msae("embed", program, "--input", data, "--out", tmp_path / "z.npy") == 0
+    z = samples @ by_hand.WEIGHT.T + by_hand.BIAS
+    np.testing.assert_allclose(np.load(tmp_path / "z.npy"), z, rtol=1e-5, atol=1e-6)
+    named = ("--set", "z=relu", "--out", tmp_path / "h.npy")
+    assert msae("embed", program, "--input", data, *named) == 0
+    np.testing.assert_allclose(np.load(tmp_path / "h.npy"), np.maximum(z, 0), rtol=1e-5, atol=1e-6)
+
+
+def test_the_decoder_is_what_follows_the_latent(program):
+    opened = load_pt2(program)
+    assert isinstance(opened.module, Autoencoder)
+    assert opened.module.is_cut()
+    z = jnp.asarray([[0.5, -1.0, 2.0]])
+    found = opened.module.apply(opened.variables, z, method="decode")
+    wanted = np.maximum(z, 0) @ by_hand.WEIGHT + by_hand.CONSTANT
+    np.testing.assert_allclose(found, wanted, rtol=1e-6)
+    x = jnp.asarray(np.random.default_rng(1).normal(size=(5, 4)), jnp.float32)
+    z = opened.module.apply(opened.variables, x, method="encode")
+    again = opened.module.apply(opened.variables, z, method="decode")
+    np.testing.assert_allclose(again, by_numpy(np.asarray(x)), rtol=1e-5, atol=1e-6)
+
+
+def test_a_run_keeps_the_program_and_can_be_moved(program, samples, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    settings = TrainConfig(ModelConfig("model.pt2"), data="x.npy", epochs=2, batch_size=8)
+    done = mj.fit(settings, seeds=2, out="run")
+    final = [line["test_mse"] for line in (done.histories[0][-1], done.histories[1][-1])]
+    assert final[0] != final[1]  # the order of the samples differs
+    assert final[0] < mj.fit(settings).history[0]["test_mse"] * 1.001
+    shutil.move("run", "elsewhere")
+    program.unlink()
+    opened = w.load_weights("elsewhere", seed=1)
+    np.testing.assert_array_equal(
+        opened.variables["params"]["down"]["weight"], done.variables(1)["params"]["down"]["weight"]
+    )
+    assert msae("convert", "elsewhere", "out.pth", "--seed", "1") == 0
+    back = read_pth(tmp_path / "out.pth")
+    assert list(back) == ["down.weight", "down.bias", "up.weight"]
+    np.testing.assert_array_equal(back["up.weight"], done.variables(1)["params"]["up"]["weight"])
+    assert msae("train", "--out", "elsewhere", "--resume", "--epochs", "3") == 0
+    assert len(w.load_many("elsewhere").seeds) == 2
+    (tmp_path / "elsewhere" / "model.pt2").unlink()
+    with pytest.raises(InputError, match=r"model\.pt2 does not exist"):
+        w.load_weights("elsewhere", seed=1)
+
+
+def test_a_resumed_run_is_that_of_the_same_program(program, samples, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    settings = TrainConfig(ModelConfig("model.pt2"), data="x.npy", epochs=4, batch_size=8)
+    whole = mj.fit(settings)
+    mj.fit(TrainConfig(ModelConfig("model.pt2"), data="x.npy", epochs=2, batch_size=8), out="run")
+    resumed = mj.fit(settings, out="run", resume=True)
+    for a, b in zip(
+        jax.tree.leaves(whole.variables), jax.tree.leaves(resumed.variables), strict=True
+    ):
+        np.testing.assert_array_equal(a, b)
+    other = by_hand.members()
+    other["data/constants/tensor_0"] = (by_hand.CONSTANT + 1).tobytes()
+    program.write_bytes(by_hand.written(other))
+    with pytest.raises(InputError, match=r"model\.name was .*run.model\.pt2', is 'model\.pt2'"):
+        mj.fit(settings, out="run", resume=True)
+
+
+def test_weights_are_drawn_anew_as_pytorch_draws_them(tmp_path):
+    path = tmp_path / "model.pt2"
+    path.write_bytes(by_hand.written(by_hand.members()))
+    module = load_pt2(path).module.clone(begin="anew")
+    one, other = (module.init(jax.random.key(seed), jnp.zeros((2, 4))) for seed in (0, 1))
+    down = np.asarray(one["params"]["down"]["weight"])
+    assert np.abs(down).max() <= 1 / np.sqrt(4)
+    assert np.abs(one["params"]["up"]["weight"]).max() <= 1 / np.sqrt(3)
+    assert not np.array_equal(down, other["params"]["down"]["weight"])
+    nodes = "graph_module__graph__nodes__0__metadata__nn_module_stack"
+    path.write_bytes(by_hand.changed(**{nodes: "L__self__,,mine.Net;a,down,mine.Own"}))
+    with pytest.raises(InputError, match=r"how PyTorch draws down\.weight, down\.bias"):
+        load_pt2(path).module.clone(begin="anew").init(jax.random.key(0), jnp.zeros((2, 4)))
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ("recon=3", "outputs 0 to 0; recon is given as 3"),
+        ("z=nowhere", "no output, module or value 'nowhere'"),
+        ("tensors=1", "unknown option"),
+        ("begin=new", "file or anew"),
+    ],
+)
+def test_options_that_stand_for_nothing_are_refused(
+    option, message, program, samples, tmp_path, capsys
+):
+    assert msae("evaluate", program, "--data", tmp_path / "x.npy", "--set", option) == 2
+    error = capsys.readouterr().err.strip()
+    assert message in error
+    assert error.count("\n") == 0
+
+
+def test_samples_of_another_shape_are_refused(program, tmp_path, capsys):
+    np.save(tmp_path / "odd.npy", np.ones((20, 5), np.float32))
+    assert msae("evaluate", program, "--data", tmp_path / "odd.npy") == 2
+    assert "reads samples of the shape [4]" in capsys.readouterr().err

@@ -4,6 +4,7 @@ from msae_jax.bench.compare import Result, bench, table, to_dict
 from msae_jax.bench.infer import bench_inference
 from msae_jax.bench.operations import Operations, operations
 from msae_jax.bench.peaks import Peaks, peaks
+from msae_jax.bench.programs import bench_program
 
 __all__ = [
     "Operations",
@@ -11,6 +12,7 @@ __all__ = [
     "Result",
     "bench",
     "bench_inference",
+    "bench_program",
     "operations",
     "peaks",
     "table",

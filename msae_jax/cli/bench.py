@@ -6,16 +6,21 @@ import json
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from msae_jax.cli.app import DataDir, app
 
+if TYPE_CHECKING:
+    from msae_jax.bench import Result
+
 
 @app.command()
 def bench(
-    models: Annotated[list[str] | None, typer.Argument(help="Models. [all with a recipe]")] = None,
+    models: Annotated[
+        list[str] | None, typer.Argument(help="Models, .pt2 files. [all with a recipe]")
+    ] = None,
     task: Annotated[Literal["train", "inference"], typer.Option(help="What is timed.")] = "train",
     data: Annotated[str | None, typer.Option(help="Instead of the recipe's data set.")] = None,
     steps: Annotated[
@@ -24,6 +29,7 @@ def bench(
     repeats: Annotated[
         int, typer.Option(min=1, help="Epochs, or passes over the test set, timed.")
     ] = 7,
+    batch_size: Annotated[int, typer.Option(min=1, help="Of a .pt2, whose batch is free.")] = 16,
     compiled: Annotated[bool, typer.Option(help="Training: try torch.compile, too.")] = True,
     out: Annotated[Path | None, typer.Option(help="JSON; replaced where it exists.")] = None,
     data_dir: DataDir = None,
@@ -37,10 +43,17 @@ def bench(
     from msae_jax import recipes
     from msae_jax.models import record
     from msae_jax.system.files import replacing
+    from msae_jax.system.names import is_program
 
     results: list[b.Result] = []
     timed = [n for n in recipes.published() if task == "inference" or record(n).fit is None]
     for name in models or timed:
+        if is_program(name):
+            found = b.bench_program(
+                name, batch_size=batch_size, steps=steps, repeats=repeats, compiled=compiled
+            )
+            results += _told(name, found)
+            continue
         settings = recipes.recipe(name)
         settings = replace(settings, data=data or settings.data)
         options: dict[str, Any] = {"steps": steps, "repeats": repeats, "data_dir": data_dir}
@@ -48,12 +61,7 @@ def bench(
             found = b.bench_inference(settings, **options)
         else:
             found = [b.bench(settings, compiled=compiled, **options)]
-        results += found
-        for result in found:
-            for side, reason in result.failed.items():
-                print(f"msae: warning: {name}: {side} could not run: {reason}", file=sys.stderr)
-            ratio = "no PyTorch" if result.fastest is None else f"{result.ratio:.2f} times"
-            print(f"{name}, {result.task}: {result.median():.4g} s, {ratio}", flush=True)
+        results += _told(name, found)
     if all(len(result.seconds) == 1 for result in results):
         print("msae: warning: PyTorch is not installed (extra torch)", file=sys.stderr)
     limits = b.peaks()
@@ -62,3 +70,13 @@ def bench(
         out.parent.mkdir(parents=True, exist_ok=True)
         with replacing(out, overwrite=True) as temporary:
             temporary.write_text(json.dumps(b.to_dict(results, limits), indent=1) + "\n")
+
+
+def _told(name: str, found: list[Result]) -> list[Result]:
+    """Prints a line a result, and why a side could not run; returns the results."""
+    for result in found:
+        for side, reason in result.failed.items():
+            print(f"msae: warning: {name}: {side} could not run: {reason}", file=sys.stderr)
+        ratio = "no PyTorch" if result.fastest is None else f"{result.ratio:.2f} times"
+        print(f"{name}, {result.task}: {result.median():.4g} s, {ratio}", flush=True)
+    return found

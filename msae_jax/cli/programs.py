@@ -1,4 +1,4 @@
-"""`msae apply`: computes PyTorch's exported programs."""
+"""`msae apply` and `export-torch`: computes PyTorch's exported programs, and writes them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from msae_jax.cli.app import Overwrite, app
+from msae_jax.cli.app import Key, Overwrite, app
 from msae_jax.errors import InputError, printable
 
 if TYPE_CHECKING:
@@ -49,6 +49,50 @@ def apply(
         print(f"{name} {list(y.shape)} {y.dtype}")
         if y.dtype.kind == "f" and not np.isfinite(y).all():
             print(f"msae: warning: not all of {name} is finite", file=sys.stderr)
+
+
+@app.command("export-torch")
+def export_torch(
+    target: Annotated[str, typer.Argument(help="module.py:Class or package.module:Class.")],
+    out: Annotated[Path, typer.Option("--out", help="The .pt2 to write.")],
+    input_shape: Annotated[
+        list[str], typer.Option(help="Of one sample: 1,28,28; once for each input.")
+    ],
+    weights: Annotated[Path | None, typer.Option(help="A file of its weights.")] = None,
+    key: Key = None,
+    arguments: Annotated[
+        list[str] | None, typer.Option("--arg", help="NAME=VALUE of the class; several.")
+    ] = None,
+    input_dtype: Annotated[
+        list[str] | None, typer.Option(help="Of each input, as PyTorch names it. [float32]")
+    ] = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Export a PyTorch module from its code: this imports and runs the code. Needs PyTorch."""
+    from msae_jax.config import parse_assignment
+    from msae_jax.interop import export_torch as e
+
+    done = e.export_torch(
+        target,
+        out,
+        [_shape(text) for text in input_shape],
+        weights=weights,
+        key=key,
+        arguments=dict(parse_assignment(text) for text in arguments or ()),
+        dtypes=input_dtype or (),
+        overwrite=overwrite,
+    )
+    for note in done.notes:
+        print(f"msae: note: {printable(note)}", file=sys.stderr)
+    for path in done.files:
+        print(path)
+
+
+def _shape(text: str) -> tuple[int, ...]:
+    parts = text.split(",") if text else []
+    if not all(part.strip().isdecimal() and int(part) > 0 for part in parts):
+        raise InputError(f"--input-shape is numbers from 1, such as 1,28,28; got {text!r}.")
+    return tuple(map(int, parts))
 
 
 def _array(path: Path) -> np.ndarray:

@@ -95,7 +95,7 @@ class Autoencoder(Exported):
         """Computes reconstructions and latents of samples `[B, ...]`; see `Exported`."""
         values = self.values(train)
         found = self.computed(
-            (self._to_torch(x),), key=key, train=train, watch=watch, kept=tuple(values.values())
+            (self.as_program(x),), key=key, train=train, watch=watch, kept=tuple(values.values())
         ).values
         parts = {role: found[name] for role, name in values.items()}
         if "logits" in parts and "recon" not in parts:
@@ -106,9 +106,9 @@ class Autoencoder(Exported):
                 "say which one is, --set recon=0 (an output's number from 0, or a module's path)."
             )
         return Output(
-            recon=self._from_torch(parts["recon"], x),
+            recon=self._as_given(parts["recon"], x),
             z=_flat(parts.get("z")),  # type: ignore[arg-type]  # None where it is not certain
-            logits=self._from_torch(parts["logits"], x) if "logits" in parts else None,
+            logits=self._as_given(parts["logits"], x) if "logits" in parts else None,
             mu=_flat(parts.get("mu")),
             log_var=_flat(parts.get("log_var")),
         )
@@ -154,7 +154,7 @@ class Autoencoder(Exported):
             "output's number from 0)."
         )
 
-    def _to_torch(self, x: jax.Array) -> jax.Array:
+    def as_program(self, x: jax.Array) -> jax.Array:
         """Returns samples `[B, ...]` as the program has them, in its dtype.
 
         Raises:
@@ -182,7 +182,7 @@ class Autoencoder(Exported):
             f"the channels last; these have {list(got)}."
         )
 
-    def _from_torch(self, y: jax.Array, x: jax.Array) -> jax.Array:
+    def _as_given(self, y: jax.Array, x: jax.Array) -> jax.Array:
         """Returns a reconstruction shaped as the samples `x` are.
 
         Raises:

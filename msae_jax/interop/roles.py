@@ -121,7 +121,7 @@ class _Reads(NamedTuple):
         for place, node in enumerate(graph.nodes, start=1):
             if node.operator.startswith("aten.sym_"):
                 continue
-            names = [name for value in node.arguments.values() for name in _refs(value)]
+            names = [name for value in node.arguments.values() for name in refs(value)]
             reads = [current.get(name, name) for name in names]
             values = list(_values(node))
             if find(node.operator)[1] and names and values:
@@ -248,7 +248,8 @@ def _values(node: Node) -> Iterator[str]:
             yield output
 
 
-def _refs(value: object) -> list[str]:
+def refs(value: object) -> list[str]:
+    """Returns the names of the values in an argument."""
     if isinstance(value, tuple):
-        return [name for part in value for name in _refs(part)]
+        return [name for part in value for name in refs(part)]
     return [value.name] if isinstance(value, Ref) else []

@@ -96,6 +96,23 @@ def read_safetensors(path: str | Path) -> dict[str, np.ndarray]:
     return {key: arrays[key] for key in _order(metadata, arrays)}
 
 
+def arrays_in(data: bytes, source: str) -> dict[str, np.ndarray]:
+    """Returns the arrays of the bytes of a safetensors file.
+
+    Raises:
+        InputError: they are none of such a file.
+    """
+    from safetensors import SafetensorError
+    from safetensors.numpy import load
+
+    try:
+        if int.from_bytes(data[:8], "little") > MAX_HEADER:
+            raise ValueError(f"its header is larger than {MAX_HEADER} bytes")
+        return dict(load(data))
+    except (SafetensorError, LookupError, TypeError, ValueError) as error:
+        raise InputError(f"{source} holds no arrays that can be read: {error}.") from error
+
+
 @contextlib.contextmanager
 def _opened(path: Path) -> Iterator[Any]:
     """Yields the open file; whatever goes wrong with it is an InputError."""

@@ -36,6 +36,10 @@ class Check:
     tolerance: float
     passed: bool
 
+    def is_late(self, steps: int) -> bool:
+        """Whether it is of more than the first of so many steps."""
+        return self.part.endswith(f"after {steps} steps") or self.name == f"all {steps} steps"
+
     @property
     def widened(self) -> str | None:
         """By how much the tolerance is wider than stated, and why; None where it is not."""

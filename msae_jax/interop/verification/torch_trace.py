@@ -65,13 +65,13 @@ def best_conditioned(module: nn.Module, problem: Problem) -> int:
 
     def quality(i: int) -> tuple[float, float]:
         outputs = [name for name in exact[i][0] if name.startswith("output")]
-        margin = min(_margin(exact[i][0][name], single[i][0][name]) for name in outputs)
+        nearest = min(margin(exact[i][0][name], single[i][0][name]) for name in outputs)
         pairs = [(single[i][1][name], array) for name, array in exact[i][1].items()]
         sizes = [float(np.linalg.norm(b)) for _, b in pairs]
         floor = max(1e-6 * math.hypot(*sizes), 1e-300)  # of zero, no error is relative
         apart = [float(np.linalg.norm(a - b)) for a, b in pairs]
         error = max(d / max(size, floor) for d, size in zip(apart, sizes, strict=True))
-        return min(margin, MARGIN), -error
+        return min(nearest, MARGIN), -error
 
     return max(range(len(problem.batches)), key=quality)
 
@@ -90,7 +90,7 @@ def _observed(
     return observed
 
 
-def _margin(exact: np.ndarray, single: np.ndarray) -> float:
+def margin(exact: np.ndarray, single: np.ndarray) -> float:
     """Returns the smallest value that is not zero, in units of the largest error."""
     size, error = np.abs(exact), np.abs(exact - single).max()
     return float(size[size > 0].min(initial=np.inf) / max(error, np.finfo(np.float64).tiny))

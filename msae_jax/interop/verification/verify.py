@@ -9,13 +9,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from msae_jax import data, models
 from msae_jax.config import ModelConfig
 from msae_jax.data.dataset import take
 from msae_jax.errors import InputError
-from msae_jax.interop import mapping
+from msae_jax.interop import mapping, programs
+from msae_jax.interop.autoencoder import Autoencoder
 from msae_jax.interop.torch_files import (
     Weights,
     assumptions,
@@ -25,6 +27,7 @@ from msae_jax.interop.torch_files import (
 )
 from msae_jax.interop.verification.certificate import Certificate, Check
 from msae_jax.interop.verification.comparison import compare
+from msae_jax.interop.verification.programs import verify_program
 from msae_jax.interop.verification.trace import Problem, latent_noise, trace
 from msae_jax.runs.arrays import digest
 from msae_jax.system import environment
@@ -97,6 +100,8 @@ def _verify(
     reference: torch.nn.Module | None,
     key: str | None,
 ) -> Certificate:
+    if programs.is_program(path):
+        return _of_program(path, model, data_name, data_dir)
     stored, tensors = load_with_tensors(path, model, key)
     weights = stored._replace(variables=jax.tree.map(float32, stored.variables))
     name = weights.config.model.name
@@ -143,6 +148,31 @@ def _verify(
             "follows the first step was out of tolerance"
         )
     return Certificate(subject, conditions, facts, checks)
+
+
+def _of_program(
+    path: str | Path,
+    model: str | ModelConfig | None,
+    data_name: str | None,
+    data_dir: str | Path | None,
+) -> Certificate:
+    """Returns the certificate of a `.pt2`, computed on samples of a data set where one is named."""
+    given = ModelConfig(model) if isinstance(model, str) else model
+    weights = None if data_name is None else load_with_tensors(path, given)[0]
+    pool = None
+    if weights is not None:
+        x = samples(weights, data_name, data_dir)[1]
+        assert isinstance(weights.model, Autoencoder)
+        pool = np.asarray(weights.model.as_program(jnp.asarray(x)))
+    subject = {
+        "file": str(path),
+        "sha256": hashlib.sha256(Path(path).read_bytes()).hexdigest(),
+    }
+    conditions: dict[str, Any] = {
+        **environment.describe(),
+        "precision": "float32, matmul precision highest",
+    }
+    return verify_program(Path(path), given, pool, subject, conditions)
 
 
 def against_torch(
@@ -195,14 +225,9 @@ def against_torch(
         failed = [check for check in checks if not check.passed]
         if not failed:
             return checks, choices[:tried]
-        if not all(map(_is_late, failed)):
+        if not all(check.is_late(STEPS) for check in failed):
             break
     return original, choices[:1]
-
-
-def _is_late(check: Check) -> bool:
-    """Whether the check is of more than the first step."""
-    return check.part.endswith(f"after {STEPS} steps") or check.name == f"all {STEPS} steps"
 
 
 def samples(

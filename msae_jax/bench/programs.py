@@ -1,0 +1,178 @@
+"""A `.pt2` beside PyTorch: its own graph, eager and compiled, forward and training."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from msae_jax.bench.compare import AGREE, AGREE_NOISY, Result, check_counts, in_turn, nbytes
+from msae_jax.config import Objective, OptimizerConfig
+from msae_jax.errors import InputError
+from msae_jax.interop.exported import Exported, batch_symbol, example_inputs
+from msae_jax.interop.files.pt2 import read_pt2
+from msae_jax.interop.pt2 import fields
+from msae_jax.interop.torch_files import float32
+from msae_jax.interop.verification import program_trace
+from msae_jax.interop.verification.program_trace import Problem
+from msae_jax.train.optimizer import make_optimizer
+
+LEARNING_RATE = 1e-3
+STEPS = 50
+
+Call = Callable[[], float]
+
+
+def bench_program(
+    path: str | Path,
+    *,
+    batch_size: int = 16,
+    steps: int | None = None,
+    repeats: int = 7,
+    compiled: bool = True,
+) -> list[Result]:
+    """Times a program's forward pass and its training, in turn with PyTorch's.
+
+    A pass is `steps` batches of noise, from memory to the mean of the outputs; an epoch is as many
+    steps of Adam on the squared error of the reconstruction, with the KL term where the
+    posterior is known, or of a program that is no autoencoder on the mean square of its outputs.
+    Each side first makes one that is not timed.
+
+    Args:
+      batch_size: where the program leaves it free.
+      steps: 50 by default. compiled: whether to try `torch.compile`.
+
+    Raises:
+      InputError: as `load_pt2` says.
+    """
+    check_counts(steps, repeats)
+    if batch_size < 1:
+        raise InputError(f"--batch-size is a number from 1, got {batch_size}.")
+    module = Exported(**fields(read_pt2(path), str(path)))
+    problem = _problem(module, batch_size, steps or STEPS)
+    sides = _ours(problem)
+    if importlib.util.find_spec("torch") is not None:
+        from msae_jax.bench import torch_programs
+
+        sides |= torch_programs.sides(Path(path), problem, compiled=compiled)
+    return [_timed(problem, task, sides, repeats, str(path)) for task in ("forward", "train")]
+
+
+def _problem(module: Exported, batch_size: int, steps: int) -> Problem:
+    variables = jax.tree.map(float32, module.tensors.variables())
+    params, buffers = program_trace.split(module, variables)
+    graph = module.computation.graph
+    rng = np.random.default_rng(0)
+    shapes = example_inputs(graph, batch_size if batch_symbol(graph) is not None else None)
+
+    def drawn(shape: jax.ShapeDtypeStruct) -> np.ndarray:
+        if np.issubdtype(shape.dtype, np.floating):
+            return rng.random(shape.shape, np.float32)
+        return rng.integers(0, 2, shape.shape).astype(shape.dtype)
+
+    batches = [[drawn(shape) for shape in shapes] for _ in range(steps)]
+    evaluation, training = (program_trace.roles_of(module, train, {}) for train in (False, True))
+    likelihood = "bernoulli" if "logits" in training else "gaussian"
+    return Problem(
+        module,
+        params,
+        buffers,
+        batches,
+        (evaluation, training),
+        Objective(likelihood),
+        LEARNING_RATE,
+        (),
+    )
+
+
+def _ours(problem: Problem) -> dict[str, Call]:
+    """Returns our calls by task and side: a pass, and an epoch as one compiled program."""
+    x = [jnp.asarray(np.stack(arrays)) for arrays in zip(*problem.batches, strict=True)]
+    params = jax.tree.map(jnp.asarray, problem.params)
+    buffers = jax.tree.map(jnp.asarray, problem.buffers)
+    run = jax.jit(partial(_outputs, problem, False))
+    optimizer = make_optimizer(OptimizerConfig(learning_rate=problem.learning_rate), 1)
+    step = program_trace.step_of(problem, optimizer)
+
+    def forward() -> float:
+        total = 0.0
+        for batch in problem.batches:
+            outputs = run(params, buffers, batch)
+            total += float(np.mean(_first_float(outputs)))
+        return total
+
+    @partial(jax.jit, donate_argnums=0)
+    def epoch(state: Any, x: Any) -> tuple[Any, jax.Array]:
+        def one(state: Any, batch: Any) -> tuple[Any, jax.Array]:
+            *held, key, number = state
+            *held, loss, _, _ = step(*held, jax.random.fold_in(key, number), batch)
+            return (*held, key, number + 1), loss
+
+        state, losses = jax.lax.scan(one, state, x)
+        return state, losses.mean()
+
+    copied = jax.tree.map(jnp.copy, (params, buffers))
+    held = [(*copied, optimizer.init(params), jax.random.key(0), jnp.zeros((), jnp.int32))]
+
+    def trained() -> float:
+        held[0], loss = epoch(held[0], x)
+        return float(loss)
+
+    return {"forward ours": forward, "train ours": trained}
+
+
+def _outputs(problem: Problem, train: bool, params: Any, buffers: Any, inputs: Any) -> Any:
+    key = jax.random.key(0)
+    return program_trace.run(problem, params, buffers, key, inputs, train).outputs
+
+
+def _first_float(outputs: Any) -> np.ndarray:
+    """Returns the first output that is of floats, or the first."""
+    arrays = [np.asarray(y) for y in outputs if y is not None]
+    return next((y for y in arrays if y.dtype.kind == "f"), arrays[0])
+
+
+def _timed(problem: Problem, task: str, calls: dict[str, Call], repeats: int, path: str) -> Result:
+    chosen = {name.partition(" ")[2]: call for name, call in calls.items() if name.startswith(task)}
+    firsts: dict[str, float] = {}
+    failed = {}
+    for name, call in list(chosen.items()):
+        try:
+            firsts[name] = call()
+        except Exception as error:  # torch.compile: no compiler, or an operation it cannot lower
+            if name != "compiled":
+                raise
+            failed[name] = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+            del chosen[name]
+    seconds, _ = in_turn(chosen, repeats)
+    ours = firsts.pop("ours")
+    graph = problem.module.graph_for(task == "train").graph
+    noisy = bool(program_trace.random_nodes(graph))
+    size = len(problem.batches[0][0])
+    passes = len(problem.batches)
+    state = nbytes((problem.params, problem.buffers))
+    return Result(
+        task=task,
+        model=Path(path).name,
+        samples=size * passes,
+        batch_size=size,
+        seconds=seconds,
+        apart={name: abs(value - ours) / (abs(ours) or 1.0) for name, value in firsts.items()},
+        tolerance=AGREE_NOISY if noisy else AGREE,
+        failed=failed,
+        operations=_operations(problem, task) * passes,
+        traffic=float(nbytes(problem.batches) + state * passes * (6 if task == "train" else 1)),
+    )
+
+
+def _operations(problem: Problem, task: str) -> float:
+    """Returns the operations of a batch as the compiler counts them; 3 times that in training."""
+    run = jax.jit(partial(_outputs, problem, task == "train"))
+    cost = run.lower(problem.params, problem.buffers, problem.batches[0]).cost_analysis() or {}
+    return float(cost.get("flops", 0.0)) * (3 if task == "train" else 1)

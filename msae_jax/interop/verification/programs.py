@@ -1,0 +1,223 @@
+"""Verifies that JAX computes and trains a `.pt2` program as PyTorch does."""
+
+from __future__ import annotations
+
+import base64
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from msae_jax.config import ModelConfig, Objective
+from msae_jax.errors import InputError
+from msae_jax.interop.autoencoder import Autoencoder
+from msae_jax.interop.exported import Exported, batch_symbol, example_inputs
+from msae_jax.interop.files.pt2 import Program, read_pt2
+from msae_jax.interop.files.tensor_files import arrays_in
+from msae_jax.interop.graph.computation import Computation
+from msae_jax.interop.programs import assumed
+from msae_jax.interop.pt2 import fields, notes
+from msae_jax.interop.roles import ROLES
+from msae_jax.interop.torch_files import float32
+from msae_jax.interop.verification import program_trace
+from msae_jax.interop.verification.certificate import Certificate, Check
+from msae_jax.interop.verification.comparison import compare
+from msae_jax.interop.verification.program_trace import Problem, Tracer
+
+STEPS, BATCH, CANDIDATES, CHOICES = 10, 8, 16, 3
+LEARNING_RATE = 1e-3
+RECORDED = "recorded.safetensors.base64"
+"""What `export-torch` writes into a file: inputs `input_0`, ..., and what PyTorch makes of them."""
+
+
+def verify_program(
+    path: Path, given: ModelConfig | None, samples: np.ndarray | None, subject: dict[str, Any],
+    conditions: dict[str, Any],
+) -> Certificate:  # fmt: skip
+    """Returns the certificate of a `.pt2`.
+
+    Without PyTorch: that every operator is known, the round trip, finite values, and the outputs
+    that `export-torch` recorded. With it also outputs, every node, loss, gradients, buffers, and
+    one and ten steps of Adam.
+
+    Args:
+      given: the roles that the user names.
+      samples: `[N, ...]`, in the program's own layout; by default drawn from U(0, 1).
+
+    Raises:
+      InputError: as `load_pt2` says; or the program is not of float32 or float64.
+    """
+    program = read_pt2(path)
+    made = fields(program, str(path))
+    module = Exported(**made)
+    named = dict(given.options) if given else {}
+    roles = {k: v for k, v in named.items() if k in ROLES}
+    values = [program_trace.roles_of(module, train, roles) for train in (False, True)]
+    graph = module.computation.graph
+    kinds = {node.operator for node in graph.nodes}
+    subject |= {
+        "verified against": f"the graph of {path.name}, {len(graph.nodes)} nodes of {len(kinds)} "
+        f"operators, written by PyTorch {program.torch_version}",
+        "parameters": sum(program.state[name].size for name in module.tensors.parameters),
+    }
+    if values[0] and len(graph.user_inputs) == 1:
+        taken = assumed(Autoencoder(**made, **roles))
+        if taken is not None:
+            subject["assumed"] = taken
+    conditions["notes"] = "; ".join(notes(module)) or "none"
+    facts = _facts(program, module)
+    if importlib.util.find_spec("torch") is None:
+        conditions["PyTorch"] = "not installed: the graph is not computed with it"
+        return Certificate(subject, conditions, facts)
+    import torch
+
+    problem, said = _problem(module, (values[0], values[1]), samples)
+    conditions["PyTorch"] = f"{torch.__version__}, CPU"
+    conditions |= said
+    checks, tried = _against_torch(path, problem)
+    if tried > 1:
+        conditions["data"] += (
+            f"; the {tried}. choice of the later batches: on those before only what follows the "
+            "first step was out of tolerance"
+        )
+    return Certificate(subject, conditions, facts, checks)
+
+
+def _facts(program: Program, module: Exported) -> dict[str, tuple[bool, str]]:
+    back = module.tensors.state_dict(module.tensors.variables())
+    same = list(back) == list(program.state) and all(
+        back[k].dtype == v.dtype and back[k].tobytes() == v.tobytes()
+        for k, v in program.state.items()
+    )
+    bad = [
+        name
+        for name, array in program.state.items()
+        if array.dtype.kind in "fV" and not np.isfinite(array.astype(np.float32)).all()
+    ]
+    found = {
+        "round trip": (same, f"state dict of {len(back)} tensors, names, order, bits"),
+        "finite": (not bad, f"NaN or infinite in {', '.join(bad)}" if bad else "all values"),
+    }
+    if RECORDED in program.extra:
+        found["recorded outputs"] = _recorded(program, module)
+    return found
+
+
+def _decoded(text: bytes) -> bytes:
+    try:
+        return base64.b64decode(text, validate=True)
+    except ValueError:
+        return b""  # no safetensors either, which the reader says
+
+
+def _recorded(program: Program, module: Exported) -> tuple[bool, str]:
+    """Whether the outputs come out that PyTorch had when the file was written, to 1e-5."""
+    held = arrays_in(_decoded(program.extra[RECORDED]), module.computation.source)
+    inputs = [held[f"input_{i}"] for i in range(len(module.computation.graph.user_inputs))]
+    with jax.default_matmul_precision("highest"), jax.enable_x64(True):
+        outputs = jax.jit(module.apply)(module.tensors.variables(), *inputs)
+    worst = 0.0
+    for number, y in enumerate(outputs):
+        wanted = held.get(f"output_{number}")
+        if wanted is not None:
+            apart = np.asarray(y, np.float64) - wanted
+            scale = np.linalg.norm(np.asarray(wanted, np.float64)) or 1.0
+            worst = max(worst, float(np.linalg.norm(apart) / scale))
+    return worst <= 1e-5, f"of {len(inputs[0])} samples, {worst:.1e} off, L2 relative (1e-5)"
+
+
+def _problem(
+    module: Exported, roles: tuple[dict[str, str], dict[str, str]], samples: np.ndarray | None
+) -> tuple[Problem, dict[str, Any]]:
+    """Returns what both sides are given, all candidates as its batches; and what is to be said."""
+    graph = module.computation.graph
+    source, dtypes = module.computation.source, {m.dtype for m in graph.metas.values()}
+    odd = sorted(dtypes & {"float16", "bfloat16", "complex64", "complex128"})
+    if odd:
+        raise InputError(
+            f"{source} computes in {', '.join(odd)}; verified are float32 and float64."
+        )
+    plain, dropped = program_trace.without_inner_dropout(graph)
+    training = module.training
+    if training is not None:
+        own, also = program_trace.without_inner_dropout(training.graph)
+        training, dropped = Computation(own, source), dropped or also
+    module = Exported(Computation(plain, source), module.tensors, training)
+    variables = jax.tree.map(float32, module.tensors.variables())
+    params, buffers = program_trace.split(module, variables)
+    batch = BATCH if batch_symbol(graph) is not None else None
+    batches = _batches(module, samples, batch)
+    said = {
+        "data": "uniform noise" if samples is None else "the samples given",
+        "loss": "the mean square of each output" if not roles[1] else
+        "the squared error of the reconstruction" + (", KL" if "mu" in roles[1] else ""),
+    }  # fmt: skip
+    said["data"] += f", {len(batches[0][0])} a batch"
+    if dropped:
+        said["dropout"] = "that inside recurrent and attention layers is off on both sides"
+    likelihood = "bernoulli" if "logits" in roles[1] else "gaussian"
+    checkpoints = (1, STEPS)
+    made = Problem(
+        module, params, buffers, batches, roles, Objective(likelihood), LEARNING_RATE, checkpoints
+    )
+    return made, said
+
+
+def _batches(
+    module: Exported, samples: np.ndarray | None, batch: int | None
+) -> list[list[np.ndarray]]:
+    rng = np.random.default_rng(0)
+    shapes = example_inputs(module.computation.graph, batch)
+    if samples is not None:
+        count = shapes[0].shape[0]
+        whole = len(samples) // count
+        if len(shapes) != 1 or whole < STEPS:
+            raise InputError(
+                f"verification needs {STEPS * count} samples of one input, got {len(samples)}."
+            )
+        whole = min(whole, CANDIDATES)
+        return [[samples[i * count : (i + 1) * count]] for i in range(whole)]
+
+    def drawn(shape: jax.ShapeDtypeStruct) -> np.ndarray:
+        if np.issubdtype(shape.dtype, np.floating):
+            return rng.random(shape.shape, np.float32)
+        return rng.integers(0, 2, shape.shape).astype(shape.dtype)  # valid as indices, too
+
+    return [[drawn(shape) for shape in shapes] for _ in range(CANDIDATES)]
+
+
+def _against_torch(path: Path, problem: Problem) -> tuple[list[Check], int]:
+    """Returns the checks, and how many choices of later batches were tried; see `verify`."""
+    import torch
+
+    from msae_jax.interop.verification import torch_program
+
+    programs = torch_program.Programs(path, problem.module)
+    tracer = Tracer(problem)
+    _, drawn = tracer.trace(problem.batches[:1])
+    qualities = [
+        torch_program.quality(programs, problem, drawn, i) for i in range(len(problem.batches))
+    ]
+    first = max(range(len(qualities)), key=qualities.__getitem__)
+    others = [i for i in range(len(problem.batches)) if i != first]
+    behind = program_trace.behind(problem.module.graph_for(True).graph)
+    original: list[Check] = []
+    for choice in range(CHOICES):
+        shift = choice * (STEPS - 1) % max(1, len(others))
+        numbers = [first, *(others[shift:] + others[:shift])[: STEPS - 1]]
+        chosen = problem._replace(batches=[problem.batches[i] for i in numbers])
+        ours, drawn = tracer.trace(chosen.batches)
+        single, exact = (
+            torch_program.trace(programs, chosen, drawn, dtype)
+            for dtype in (torch.float32, torch.float64)
+        )
+        checks = compare(ours, single, exact, problem.learning_rate, behind)
+        original = original or checks
+        failed = [check for check in checks if not check.passed]
+        if not failed:
+            return checks, choice + 1
+        if not all(check.is_late(STEPS) for check in failed):
+            break
+    return original, 1

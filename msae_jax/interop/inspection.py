@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 
 from msae_jax.errors import InputError
-from msae_jax.interop import mapping
+from msae_jax.interop import mapping, program_inspection
 from msae_jax.interop.files import pth, sources, state_dict, tensor_files
 from msae_jax.interop.files.storages import Tensor, Unsupported
 from msae_jax.interop.recognition import Match, described, is_near, recognise
 from msae_jax.runs import checkpoint
+from msae_jax.system.names import is_program
 
 MAX_TEXT = 80  # characters shown of a value
 _OPTIMIZERS = {  # what the state of one parameter has, of torch.optim
@@ -39,6 +40,8 @@ def inspect(path: str | Path) -> dict[str, Any]:
     path = Path(path)
     if path.is_dir():
         return _run(path)
+    if is_program(str(path)):
+        return program_inspection.inspect_program(path)
     if tensor_files.is_safetensors(path):
         return _safetensors(path)
     return _pytorch(path)
@@ -54,6 +57,8 @@ def as_text(found: Mapping[str, Any]) -> str:
             f"model {model['name']} {_options(model['options'])}trained on {found['data']}"
         )
         lines.append(f"checkpoint {found['checkpoint']}, {len(seeds)} seeds: {_some(seeds)}")
+    if "program" in found:
+        lines += program_inspection.lines_of(dict(found))
     for one in found["state_dicts"]:
         lines += ["", *_lines_of(one)]
     for one in found["optimizers"]:

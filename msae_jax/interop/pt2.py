@@ -12,13 +12,15 @@ from msae_jax.errors import InputError, unknown_name
 from msae_jax.interop.autoencoder import Autoencoder
 from msae_jax.interop.exported import Exported, Tensors, example_inputs
 from msae_jax.interop.files.pt2 import Program, read_pt2
-from msae_jax.interop.files.pt2_values import Free, Ref
+from msae_jax.interop.files.pt2_values import Free, Node, Ref
 from msae_jax.interop.graph.computation import Computation
 from msae_jax.interop.graph.dtypes import named
 from msae_jax.interop.roles import ROLES
 
 _DROPOUT = ("dropout", "feature_dropout", "native_dropout")
 _NORMS = ("batch_norm", "_native_batch_norm_legit_functional", "instance_norm")
+
+MAX_COMPUTED = 64 << 30  # bytes of all values of one run at the batch size of the export
 
 
 class Opened(NamedTuple):
@@ -87,9 +89,19 @@ def _check_trace(computation: Computation, tensors: Tensors) -> None:
     if any(value.name not in graph.metas for value in graph.user_inputs):
         return  # a number among the inputs: known when it is given
     key = jax.eval_shape(lambda: jax.random.key(0))
+    total = 0
+
+    def count(node: Node, value: Any) -> None:
+        nonlocal total
+        arrays = [part for part in jax.tree.leaves(value) if hasattr(part, "dtype")]
+        total += sum(array.size * array.dtype.itemsize for array in arrays)
+        if total > MAX_COMPUTED:
+            raise InputError(
+                f"{computation.source} computes values of more than {MAX_COMPUTED >> 30} GiB."
+            )
 
     def run(values: dict[str, Any], key: jax.Array, *inputs: jax.Array) -> tuple[Any, ...]:
-        return computation.run(values, inputs, key=key, train=True).outputs
+        return computation.run(values, inputs, key=key, train=True, watch=count).outputs
 
     given = {
         k: jax.ShapeDtypeStruct(v.shape, named(None, v.dtype)) for k, v in tensors.initial.items()
@@ -103,14 +115,14 @@ def _check_trace(computation: Computation, tensors: Tensors) -> None:
         if not isinstance(result, Ref) or result.name not in graph.metas:
             continue
         meta = graph.metas[result.name]
-        sizes = [size.hint if isinstance(size, Free) else size for size in meta.sizes]
-        same = len(sizes) == value.ndim and all(
-            size in (None, n) for size, n in zip(sizes, value.shape, strict=True)
+        wanted = [size.hint if isinstance(size, Free) else size for size in meta.sizes]
+        same = len(wanted) == value.ndim and all(
+            size in (None, n) for size, n in zip(wanted, value.shape, strict=True)
         )
         if not same or value.dtype != named(None, meta.dtype):
             raise InputError(
                 f"{computation.source}: output {number} is computed as {value.dtype} "
-                f"{list(value.shape)}, but the file has it as {meta.dtype} {sizes}."
+                f"{list(value.shape)}, but the file has it as {meta.dtype} {wanted}."
             )
 
 

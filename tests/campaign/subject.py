@@ -24,7 +24,7 @@ class Subject:
     """One kind of input.
 
     Attributes:
-      count: of damaged inputs, of 5,000 in all.
+      count: of damaged inputs, of 6,000 in all.
       make: writes an input to an empty folder; two seeds make two that differ in their values.
       read: reads it as a user does.
       judge: returns what is wrong with what was read of a damaged input; by default, whatever is

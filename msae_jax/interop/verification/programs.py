@@ -192,13 +192,13 @@ def _against_torch(path: Path, problem: Problem) -> tuple[list[Check], int]:
     """Returns the checks, and how many choices of later batches were tried; see `verify`."""
     import torch
 
-    from msae_jax.interop.verification import torch_program
+    from msae_jax.interop.verification import torch_program, torch_quality
 
     programs = torch_program.Programs(path, problem.module)
     tracer = Tracer(problem)
     _, drawn = tracer.trace(problem.batches[:1])
     qualities = [
-        torch_program.quality(programs, problem, drawn, i) for i in range(len(problem.batches))
+        torch_quality.quality(programs, problem, drawn, i) for i in range(len(problem.batches))
     ]
     first = max(range(len(qualities)), key=qualities.__getitem__)
     others = [i for i in range(len(problem.batches)) if i != first]

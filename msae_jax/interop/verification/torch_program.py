@@ -7,7 +7,6 @@ unpickle: they are left out.
 from __future__ import annotations
 
 import io
-import math
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -77,7 +76,7 @@ class _Observer(fx.Interpreter):
         if n.op == "call_function":
             self.seen[n.name] = value
             if isinstance(value, Tensor) and value.is_floating_point():
-                self.arrays[n.name] = _array(value)  # now: a view of a parameter would change
+                self.arrays[n.name] = to_array(value)  # now: a view of a parameter would change
         return value
 
     def _value(self, n: fx.Node) -> Any:
@@ -121,7 +120,7 @@ class _Observer(fx.Interpreter):
 
 def trace(programs: Programs, problem: Problem, drawn: Drawn, dtype: torch.dtype) -> Trace:
     """Returns what PyTorch computes in `dtype`, from the same weights and with the same draws."""
-    state = _State(programs, problem, dtype)
+    state = State(programs, problem, dtype)
     evaluated = state.run(0, False, drawn.evaluation)
     before = {name: tensor.clone() for name, tensor in state.buffers.items()}
     trained = state.run(0, True, drawn.training[0])
@@ -134,14 +133,14 @@ def trace(programs: Programs, problem: Problem, drawn: Drawn, dtype: torch.dtype
         for name, parameter in state.params.items():
             parameter.grad = grads[name]
         if number == 0:
-            gradients = {name: _array(grad) for name, grad in grads.items()}
+            gradients = {name: to_array(grad) for name, grad in grads.items()}
         optimizer.step()
         if number + 1 in problem.checkpoints:
             after[number + 1] = _training(state, optimizer)
     outputs = {str(i): y for i, y in enumerate(evaluated.outputs) if isinstance(y, Tensor)}
     outputs |= {role: evaluated.seen[name] for role, name in problem.roles[0].items()}
     return Trace(
-        {name: _array(y) for name, y in outputs.items() if y.is_floating_point()},
+        {name: to_array(y) for name, y in outputs.items() if y.is_floating_point()},
         _layers(evaluated.arrays, problem.module, False),
         _layers(trained.arrays, problem.module, True),
         np.array(steps),
@@ -155,7 +154,7 @@ class _Ran:
         self.seen, self.arrays, self.outputs = observer.seen, observer.arrays, outputs
 
 
-class _State:
+class State:
     """Parameters and buffers in one dtype, and the runs that use them."""
 
     def __init__(self, programs: Programs, problem: Problem, dtype: torch.dtype) -> None:
@@ -253,39 +252,6 @@ def _hint(size: Any) -> int:
     return size if isinstance(size, int) else int(size.node.hint)
 
 
-def quality(programs: Programs, problem: Problem, drawn: Drawn, number: int) -> tuple[float, float]:
-    """Returns how much float32 says about the gradients of a batch; see `best_conditioned`."""
-    single, exact = (
-        _observed(programs, problem, drawn, number, dtype)
-        for dtype in (torch.float32, torch.float64)
-    )
-    margin = min(
-        (torch_trace.margin(exact[0][k], single[0][k]) for k in exact[0]), default=math.inf
-    )
-    sizes = {k: float(np.linalg.norm(g)) for k, g in exact[1].items()}
-    floor = max(1e-6 * math.hypot(*sizes.values()), 1e-300)
-    apart = (
-        float(np.linalg.norm(single[1][k] - g)) / max(sizes[k], floor) for k, g in exact[1].items()
-    )
-    return min(margin, torch_trace.MARGIN), -max(apart, default=0.0)
-
-
-def _observed(
-    programs: Programs, problem: Problem, drawn: Drawn, number: int, dtype: torch.dtype
-) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """Returns what activations with a kink are given, and the gradients, of a batch."""
-    state = _State(programs, problem, dtype)
-    ran = state.run(number, True, drawn.training[0])
-    graph = programs.of(True).graph_module.graph
-    kinks = [n.args[0].name for n in graph.nodes if "relu" in str(n.target)]
-    state = _State(programs, problem, dtype)
-    _, grads = state.gradients(number, drawn.training[0])
-    return (
-        {name: _array(ran.seen[name]) for name in kinks if name in ran.seen},
-        {name: _array(grad) for name, grad in grads.items()},
-    )
-
-
 def _layers(
     arrays: Mapping[str, np.ndarray], module: Exported, train: bool
 ) -> dict[str, np.ndarray]:
@@ -293,15 +259,15 @@ def _layers(
     return {names[name]: array for name, array in arrays.items() if name in names}
 
 
-def _training(state: _State, optimizer: torch.optim.Adam) -> Training:
+def _training(state: State, optimizer: torch.optim.Adam) -> Training:
     moments = {name: optimizer.state[p] for name, p in state.params.items()}
     tensors = state.params | state.buffers
     return Training(
-        {name: _array(tensor) for name, tensor in tensors.items()},
-        {name: _array(moment["exp_avg"]) for name, moment in moments.items()},
-        {name: _array(moment["exp_avg_sq"]) for name, moment in moments.items()},
+        {name: to_array(tensor) for name, tensor in tensors.items()},
+        {name: to_array(moment["exp_avg"]) for name, moment in moments.items()},
+        {name: to_array(moment["exp_avg_sq"]) for name, moment in moments.items()},
     )
 
 
-def _array(tensor: Tensor) -> np.ndarray:
+def to_array(tensor: Tensor) -> np.ndarray:
     return tensor.detach().cpu().numpy().copy()

@@ -41,6 +41,7 @@ STEPS = 10
 BATCH = 8  # small: the difference between biased and unbiased variance is 1/n
 CANDIDATES = 16
 CHOICES = 3
+PRECISION = "float32, matmul precision highest"
 
 # SHA-256 of a published state dict (`runs.arrays.digest`) -> data set and test MSE, each of them in
 # the published project's own results file.
@@ -116,10 +117,7 @@ def _verify(
     assumed = assumptions(path, weights, ModelConfig(model) if isinstance(model, str) else model)
     if assumed is not None:
         subject["assumed"] = f"{assumed}. This certificate holds for that model only"
-    conditions: dict[str, Any] = {
-        **environment.describe(),
-        "precision": "float32, matmul precision highest",
-    }
+    conditions: dict[str, Any] = {**environment.describe(), "precision": PRECISION}
     back = state_dict(stored)
     facts = {
         "keys and shapes": _keys(back, tensors),
@@ -151,27 +149,19 @@ def _verify(
 
 
 def _of_program(
-    path: str | Path,
-    model: str | ModelConfig | None,
-    data_name: str | None,
-    data_dir: str | Path | None,
+    path: str | Path, model: str | ModelConfig | None, data_name: str | None, data_dir: Any
 ) -> Certificate:
     """Returns the certificate of a `.pt2`, computed on samples of a data set where one is named."""
     given = ModelConfig(model) if isinstance(model, str) else model
-    weights = None if data_name is None else load_with_tensors(path, given)[0]
     pool = None
-    if weights is not None:
-        x = samples(weights, data_name, data_dir)[1]
+    if data_name is not None:
+        weights = load_with_tensors(path, given)[0]
         assert isinstance(weights.model, Autoencoder)
+        x = samples(weights, data_name, data_dir)[1]
         pool = np.asarray(weights.model.as_program(jnp.asarray(x)))
-    subject = {
-        "file": str(path),
-        "sha256": hashlib.sha256(Path(path).read_bytes()).hexdigest(),
-    }
-    conditions: dict[str, Any] = {
-        **environment.describe(),
-        "precision": "float32, matmul precision highest",
-    }
+    digest_of = hashlib.sha256(Path(path).read_bytes()).hexdigest()
+    subject = {"file": str(path), "sha256": digest_of}
+    conditions = {**environment.describe(), "precision": PRECISION}
     return verify_program(Path(path), given, pool, subject, conditions)
 
 

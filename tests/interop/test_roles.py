@@ -1,0 +1,204 @@
+"""Which value of a program is the reconstruction, the latent, the posterior; how samples lie."""
+
+from __future__ import annotations
+
+import itertools
+import warnings
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from msae_jax.errors import InputError
+from msae_jax.interop import load_pt2
+from msae_jax.interop.autoencoder import Autoencoder
+
+torch = pytest.importorskip("torch", reason="PyTorch is not installed (the torch extra)")
+nn = torch.nn
+
+
+class Parts(nn.Module):
+    def __init__(self, encoder, decoder):
+        super().__init__()
+        self.encoder, self.decoder = encoder, decoder
+
+    def forward(self, x):
+        return self.decoder(self.encoder(x))
+
+
+class Vae(nn.Module):
+    def __init__(self, half):
+        super().__init__()
+        self.inner, self.outer, self.half = nn.Linear(8, 4), nn.Linear(2, 8), half
+
+    def forward(self, x):
+        mu, log_var = self.inner(x).chunk(2, dim=1)
+        eps = torch.randn_like(mu)
+        return self.outer(self.half(log_var).exp() * eps + mu)
+
+
+class Skip(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.down, self.up = nn.Linear(8, 2), nn.Linear(2, 8)
+
+    def forward(self, x):
+        return self.up(self.down(x)) + x
+
+
+class Pair(nn.Module):
+    """Two outputs as wide as the input: none is certainly the reconstruction."""
+
+    def __init__(self):
+        super().__init__()
+        self.one, self.two = nn.Linear(8, 8), nn.Linear(8, 8)
+
+    def forward(self, x):
+        return self.one(x), self.two(x)
+
+
+class Convolved(nn.Module):
+    def __init__(self, channels, size):
+        super().__init__()
+        self.down = nn.Conv2d(channels, 2, 3, 2, 1)
+        self.flat, self.up = nn.Flatten(), nn.Linear(2 * (size // 2) ** 2, channels * size * size)
+        self.shape = (channels, size, size)
+
+    def forward(self, x):
+        y = self.up(self.flat(torch.relu(self.down(x))))
+        return y.view(x.size(0), *self.shape)
+
+
+def opened(tmp_path, module, *shape, **roles):
+    path = tmp_path / "m.pt2"
+    torch.manual_seed(0)
+    x = torch.rand(3, *shape)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        free = ({0: torch.export.Dim.AUTO},)
+        program = torch.export.export(module.eval(), (x,), dynamic_shapes=free)
+        torch.export.save(program.run_decompositions({}), path)
+    return load_pt2(path, **roles)
+
+
+def layers(*sizes):
+    return [layer for a, b in itertools.pairwise(sizes) for layer in (nn.Linear(a, b), nn.ReLU())]
+
+
+@pytest.mark.parametrize(
+    ("module", "latent", "width"),
+    [
+        (Parts(nn.Linear(8, 2), nn.Linear(2, 8)), True, 2),
+        (Parts(nn.Sequential(*layers(8, 6, 2)), nn.Sequential(*layers(2, 6, 8))), True, 2),
+        (
+            Parts(
+                nn.Linear(8, 2),
+                nn.Sequential(nn.Unflatten(1, (2, 1)), nn.Flatten(), nn.Linear(2, 8)),
+            ),
+            True,
+            2,
+        ),
+        (Parts(nn.Linear(8, 2), nn.Sequential(nn.ReLU(), nn.Linear(2, 8))), True, 2),
+        (nn.Sequential(nn.Linear(8, 2), nn.Linear(2, 8)), True, 2),
+        (nn.Sequential(*layers(8, 2, 8)), True, 2),
+        (nn.Sequential(nn.Linear(8, 12), nn.Linear(12, 8)), False, None),
+        (Skip(), False, None),
+    ],
+)
+def test_the_latent_is_where_everything_passes(module, latent, width, tmp_path):
+    found = opened(tmp_path, module, 8)
+    x = jnp.asarray(np.random.default_rng(0).random((4, 8)), jnp.float32)
+    assert found.module.is_cut() == latent
+    if not latent:
+        with pytest.raises(InputError, match="certainly the latent"):
+            found.module.apply(found.variables, jnp.ones((4, 2)), method="decode")
+        return
+    z = found.module.apply(found.variables, x, method="encode")
+    assert z.shape == (4, width)
+    recon = found.module.apply(found.variables, x).recon
+    again = found.module.apply(found.variables, z, method="decode")
+    np.testing.assert_allclose(again, recon, rtol=1e-6, atol=1e-7)
+
+
+def test_an_activation_belongs_to_the_module_that_it_stands_in(tmp_path):
+    inside = Parts(nn.Sequential(nn.Linear(8, 2), nn.ReLU()), nn.Linear(2, 8))
+    assert opened(tmp_path, inside, 8).module.values()["z"] == "relu"
+    outside = Parts(nn.Linear(8, 2), nn.Sequential(nn.ReLU(), nn.Linear(2, 8)))
+    assert opened(tmp_path, outside, 8).module.values()["z"] == "linear"
+
+
+@pytest.mark.parametrize("half", [lambda v: 0.5 * v, lambda v: v / 2, lambda v: v * 0.5])
+def test_the_posterior_is_read_off_the_sum(half, tmp_path):
+    found = opened(tmp_path, Vae(half), 8)
+    x = jnp.asarray(np.random.default_rng(0).random((4, 8)), jnp.float32)
+    out = found.module.apply(found.variables, x)
+    h = np.asarray(x) @ found.variables["params"]["inner"]["weight"].T
+    h = h + found.variables["params"]["inner"]["bias"]
+    np.testing.assert_allclose(out.mu, h[:, :2], rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(out.log_var, h[:, 2:], rtol=1e-5, atol=1e-6)
+    np.testing.assert_array_equal(out.z, out.mu)  # without a key, at the mean
+    drawn = found.module.apply(found.variables, x, key=jax.random.key(0))
+    assert not np.allclose(drawn.z, out.mu)
+
+
+def test_another_factor_is_no_posterior(tmp_path):
+    assert "mu" not in opened(tmp_path, Vae(lambda v: v * 0.7), 8).module.values()
+
+
+def test_without_a_certain_reconstruction_a_program_returns_its_outputs(tmp_path):
+    found = opened(tmp_path, Pair(), 8)
+    x = jnp.ones((2, 8))
+    assert not isinstance(found.module, Autoencoder)
+    assert len(found.module.apply(found.variables, x)) == 2
+    named = load_pt2(tmp_path / "m.pt2", recon="two")
+    np.testing.assert_array_equal(
+        named.module.apply(named.variables, x).recon, found.module.apply(found.variables, x)[1]
+    )
+    logits = load_pt2(tmp_path / "m.pt2", logits=0)
+    out = logits.module.apply(logits.variables, x)
+    np.testing.assert_allclose(out.recon, jax.nn.sigmoid(out.logits))
+    with pytest.raises(InputError, match="unknown role"):
+        load_pt2(tmp_path / "m.pt2", latent=0)
+
+
+def test_images_lie_as_they_do_here_or_in_pytorch(tmp_path):
+    found = opened(tmp_path, Convolved(3, 6), 3, 6, 6)
+    last = np.random.default_rng(0).random((4, 6, 6, 3), np.float32)
+    first = np.moveaxis(last, -1, 1)
+    a = found.module.apply(found.variables, jnp.asarray(first)).recon
+    b = found.module.apply(found.variables, jnp.asarray(last)).recon
+    assert (a.shape, b.shape) == (first.shape, last.shape)
+    np.testing.assert_array_equal(np.moveaxis(np.asarray(b), -1, 1), a)
+    grey = opened(tmp_path, Convolved(1, 6), 1, 6, 6)
+    plain = jnp.asarray(last[..., 0])
+    c = grey.module.apply(grey.variables, plain).recon
+    d = grey.module.apply(grey.variables, plain[..., None]).recon
+    assert c.shape == plain.shape
+    np.testing.assert_array_equal(c, d[..., 0])
+
+
+def test_flat_programs_read_images_channels_first(tmp_path):
+    found = opened(tmp_path, Parts(nn.Linear(108, 2), nn.Linear(2, 108)), 108)
+    last = np.random.default_rng(0).random((4, 6, 6, 3), np.float32)
+    flat = np.moveaxis(last, -1, 1).reshape(4, -1)
+    a = found.module.apply(found.variables, jnp.asarray(flat)).recon
+    b = found.module.apply(found.variables, jnp.asarray(last)).recon
+    assert b.shape == last.shape
+    np.testing.assert_array_equal(np.moveaxis(np.asarray(b), -1, 1).reshape(4, -1), a)
+
+
+def test_series_of_channels(tmp_path):
+    class Series(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.down, self.up = nn.Conv1d(2, 1, 3, 1, 1), nn.Conv1d(1, 2, 3, 1, 1)
+
+        def forward(self, x):
+            return self.up(self.down(x))
+
+    found = opened(tmp_path, Series(), 2, 9)
+    x = np.random.default_rng(0).random((4, 9, 2), np.float32)
+    ours = found.module.apply(found.variables, jnp.asarray(x)).recon
+    theirs = found.module.apply(found.variables, jnp.asarray(np.moveaxis(x, -1, 1))).recon
+    np.testing.assert_array_equal(np.moveaxis(np.asarray(ours), -1, 1), theirs)

@@ -67,7 +67,8 @@ def run(setup: Setup, folder: Path) -> tuple[list[Claim], dict[str, Ensemble]]:
         )
         # no seed changes principal components
         own = replace(setup, seeds=1) if name == "pca" else setup
-        trained[f"series-ett-{name}"] = own.train(f"series-ett-{name}", settings, dataset)
+        run_name = f"series-ett-{name}"
+        trained[run_name] = own.train(run_name, settings, dataset, brief=True)
     errors: dict[str, dict[str, np.ndarray]] = {}
     for horizon in _horizons(setup):
         train, test = rows(series, horizon, _stride(setup))

@@ -64,7 +64,12 @@ def run(setup: Setup, folder: Path) -> Part:
     protocol = _protocol(setup, x)
     dataset = tourism.dataset(x)
     trained = {
-        name: setup.train(f"series-tourism-{name.replace(' ', '-')}", settings, dataset)
+        name: setup.train(
+            f"series-tourism-{name.replace(' ', '-')}",
+            settings,
+            dataset,
+            brief=name not in ("lgta", PLAIN),  # these take minutes: they keep their checkpoints
+        )
         for name, settings in _settings(setup).items()
     }
     found = _controls(setup, protocol)

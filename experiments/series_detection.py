@@ -89,7 +89,7 @@ def run(setup: Setup, folder: Path) -> Part:
         for name in MODELS:
             own = replace(setup, seeds=1) if name == "pca" else setup
             run_name = f"series-nab-{number}-{name}"
-            trained[run_name] = own.train(run_name, _settings(name, dataset), dataset)
+            trained[run_name] = own.train(run_name, _settings(name, dataset), dataset, brief=True)
             values = _measured(setup, run_name, trained[run_name], series, dataset)
             found[number][name] = np.array(values)
         if number == (QUICK_SERIES[0] if setup.quick else DRAWN):

@@ -57,7 +57,7 @@ def run(setup: Setup, folder: Path) -> tuple[list[Claim], dict[str, Ensemble]]:
             run_name = f"series-{name.lower()}-{model}"
             # no seed changes principal components
             own = replace(setup, seeds=1) if model == "pca" else setup
-            done = own.train(run_name, _settings(model, name), dataset)
+            done = own.train(run_name, _settings(model, name), dataset, brief=True)
             trained[run_name] = done
             found[model] = _measured(setup, run_name, done, samples)
         stated += _claims(setup, name, found)

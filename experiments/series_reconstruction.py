@@ -22,6 +22,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import flax.linen as nn
 import numpy as np
 
 from msae_jax import figures
@@ -32,10 +33,12 @@ from msae_jax.data import series as series_data
 from msae_jax.data.options import Options
 from msae_jax.data.series.series import single
 from msae_jax.experiments import series_features_classes as classes
-from msae_jax.experiments.study import Setup, final_claim, ours_alone
+from msae_jax.experiments.cache import per_seed
+from msae_jax.experiments.study import Setup, finite, ours_alone
 from msae_jax.fitting.ensemble import Ensemble
 from msae_jax.results import controls
 from msae_jax.results.claims import Claim
+from msae_jax.train.evaluation import evaluate
 
 LEAST_SEEDS = 16
 STEPS, BATCH_SIZE = 2000, 64
@@ -90,12 +93,12 @@ def run(setup: Setup, folder: Path) -> Part:
         for name, settings in configurations(setting, dataset).items():
             # no seed changes principal components
             own = replace(setup, seeds=1) if name == "pca" else setup
-            done = own.train(f"series-{key}-{name}", settings, dataset)
-            trained[f"series-{key}-{name}"] = done
+            run_name = f"series-{key}-{name}"
+            done = own.train(run_name, settings, dataset, brief=True)
+            trained[run_name] = done
+            errors[key][name] = _test_errors(setup, run_name, done, dataset)
             text = f"test error of {figures.label(name)}, {setting.words}"
-            id = f"series-{key}-{name}-mse"
-            stated.append(final_claim(id, text, done, "test_mse", None, "MSE per value"))
-            errors[key][name] = done.final("test_mse")
+            stated.append(_error_claim(f"{run_name}-mse", text, errors[key][name]))
     stated += verdicts(errors)
     panels = {
         SETTINGS[key].words: {name: 100 * a / of["pca"].mean() for name, a in of.items()}
@@ -139,6 +142,23 @@ def configurations(setting: Setting, dataset: Dataset) -> dict[str, TrainConfig]
         )
         for name, model in chosen.items()
     }
+
+
+def _test_errors(setup: Setup, run_name: str, done: Ensemble, dataset: Dataset) -> np.ndarray:
+    """Returns the squared error per value `[seeds]` on the test split; NaN of what diverged."""
+
+    def measure(model: nn.Module, variables: Mapping[str, Any], seed: int) -> dict[str, Any]:
+        return {"mse": evaluate(model, variables, dataset.test.x, done.config.objective)["mse"]}
+
+    found = per_seed(setup, run_name, done, measure)
+    nothing = {"mse": np.nan}
+    return np.array([found.get(member.seed, nothing)["mse"] for member in done.members])
+
+
+def _error_claim(id: str, text: str, errors: np.ndarray) -> Claim:
+    values = finite(errors)
+    diverged = len(errors) - len(values)
+    return Claim(id, text, None, "MSE per value", values.tolist(), diverged=diverged)
 
 
 def verdicts(errors: Mapping[str, Mapping[str, np.ndarray]]) -> list[Claim]:

@@ -14,6 +14,7 @@ import numpy as np
 
 from msae_jax import data, figures
 from msae_jax.config import TrainConfig
+from msae_jax.data.dataset import take
 from msae_jax.fitting.ensemble import Ensemble
 from msae_jax.fitting.loop import as_members, fit_many
 from msae_jax.results import claims
@@ -56,10 +57,25 @@ class Setup:
         return data.load(self.settings(settings).data, data_dir=self.data_dir)
 
     def train(
-        self, name: str, settings: TrainConfig, dataset: data.Dataset | None = None
+        self,
+        name: str,
+        settings: TrainConfig,
+        dataset: data.Dataset | None = None,
+        *,
+        brief: bool = False,
     ) -> Ensemble:
-        """Trains a configuration over the seeds, in `runs`/`name`; see `fitting.loop.fit`."""
+        """Trains a configuration over the seeds, in `runs`/`name`; see `fitting.loop.fit`.
+
+        Args:
+          brief: of a run of a minute whose test metrics are not read. On small sets, testing after
+            each epoch takes longer than training and a checkpoint as long as many epochs. Hence the
+            run has one checkpoint, at its end, and is tested on one sample. Needs the data set.
+        """
         settings = self.settings(settings)
+        if brief:
+            assert dataset is not None
+            settings = replace(settings, checkpoint_every=settings.epochs)
+            dataset = replace(dataset, test=_first(dataset.test))
         run = self.runs / name
         if self.fresh and (run / "seeds.json").exists():
             shutil.rmtree(run)
@@ -155,6 +171,11 @@ def parameter_claim(
 def ours_alone(id: str, statement: str, unit: str, values: Sequence[float], why: str = "") -> Claim:
     """Returns the claim of a number that was never published."""
     return Claim(id, statement, None, unit, values, why=why)
+
+
+def _first(split: data.Split) -> data.Split:
+    """Returns a split with its first sample alone."""
+    return data.Split(take(split.x, np.arange(1)), None if split.y is None else split.y[:1])
 
 
 class Arrays(NamedTuple):

@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 
 from msae_jax import models
+from msae_jax.config import ModelConfig, TrainConfig
 from msae_jax.data import Dataset, Split
 from msae_jax.errors import InputError
 from msae_jax.experiments import series_detection, series_files, series_reconstruction
+from msae_jax.experiments.study import Setup
 
 
 def test_missing_series_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -91,3 +94,20 @@ def test_a_window_has_many_points_but_half_of_the_prefix_at_most() -> None:
     lengths = [series_detection.window_length(*of) for of in ((1000, 20), (1000, 200), (600, 250))]
     assert lengths == [250, 300, 300]
     assert series_detection.window_length(2579, 48) == 500
+
+
+def test_a_brief_run_trains_as_any_other_and_its_test_error_is_that_of_the_whole_split(
+    tmp_path: Path,
+) -> None:
+    x = np.random.default_rng(0).normal(size=(13, 8)).astype(np.float32)
+    dataset = Dataset("x", Split(x[:8]), Split(x[8:]))
+    setup = Setup(2, tmp_path / "out", tmp_path / "runs")
+    model = ModelConfig("baseline", {"latent_dim": 2, "hidden": [4]})
+    settings = TrainConfig(model, data="x", epochs=5, batch_size=4)
+    whole, brief = (setup.train(str(b), settings, dataset, brief=b) for b in (False, True))
+    for seed in range(2):
+        jax.tree.map(np.testing.assert_array_equal, whole.variables(seed), brief.variables(seed))
+    assert len(list((tmp_path / "runs" / "True" / "checkpoints").glob("[0-9]*"))) == 1
+    found = series_reconstruction._test_errors(setup, "True", brief, dataset)
+    np.testing.assert_allclose(found, whole.final("test_mse"), rtol=1e-6)
+    assert not np.allclose(brief.final("test_mse"), found)  # of one sample

@@ -40,6 +40,7 @@ def _guess() -> float:
     return float(((test - train.mean(axis=0)) ** 2).mean())
 
 
+@pytest.mark.usefixtures("even_digits")
 def test_multiscale_mlp_meets_its_controls(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

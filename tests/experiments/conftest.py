@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import jax
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_limits
 
 from msae_jax.data import Dataset, Split, digits
 
@@ -19,7 +19,7 @@ def _even(split: Split, count: int) -> Split:
 
 
 @pytest.fixture(scope="module")
-def even_digits() -> Iterator[None]:
+def even_digits(all_quick_to_compile: None) -> Iterator[None]:
     """Of each of the `digits` 128 to train on and 32 to test on, and programs compiled quickly.
 
     A batch size divides them, also without one digit, so that no program has a second step for a
@@ -31,8 +31,7 @@ def even_digits() -> Iterator[None]:
         whole = load()
         return Dataset("digits", _even(whole.train, 128), _even(whole.test, 32))
 
-    with pytest.MonkeyPatch.context() as patch:
+    # t-SNE of so few is five times as fast on one thread
+    with pytest.MonkeyPatch.context() as patch, threadpool_limits(1):
         patch.setattr(digits, "load", loaded)
-        jax.config.update("jax_disable_most_optimizations", True)
         yield
-        jax.config.update("jax_disable_most_optimizations", False)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
+import sklearn.manifold  # noqa: F401  (only what is loaded has its threads limited)
 from threadpoolctl import threadpool_limits
 
 from msae_jax.data import Dataset, Split, digits

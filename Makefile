@@ -6,6 +6,8 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 EXTRAS ?= dev
 WORKERS ?= 2
+# By path: the long files have few tests, and would come last by their number.
+PARALLEL = -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 READY = $(VENV)/.ready-$(EXTRAS)
 
 .PHONY: reproduce test test-slow test-lowest lint clean
@@ -14,7 +16,7 @@ reproduce: $(READY)
 	$(BIN)/msae reproduce sines
 
 test: $(READY)
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
+	$(BIN)/python -m pytest $(PARALLEL)
 
 # Faults: damaged files, kills, two writers, full disks. MSAE_CAMPAIGN_SHARE=0.01 tries a hundredth.
 test-slow: $(READY)
@@ -26,7 +28,7 @@ test-lowest:
 	$(VENV)-lowest/bin/python .ci/lowest.py > $(VENV)-lowest/constraints.txt
 	$(VENV)-lowest/bin/python -m pip install --quiet --disable-pip-version-check \
 		-c $(VENV)-lowest/constraints.txt -e '.[dev]'
-	$(VENV)-lowest/bin/python -m pytest -n $(WORKERS) --dist loadfile tests/train tests/runs \
+	$(VENV)-lowest/bin/python -m pytest $(PARALLEL) tests/train tests/runs \
 		tests/fitting tests/models tests/data tests/cli
 
 lint: $(READY)

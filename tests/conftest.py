@@ -97,9 +97,20 @@ def _free_compiled_programs() -> Iterator[None]:
     jax.clear_caches()
 
 
+@pytest.fixture(scope="module")
+def all_quick_to_compile() -> Iterator[None]:
+    """`quick_to_compile` for the rest of a file, also for what its tests share."""
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
+
+
 @pytest.fixture
 def quick_to_compile() -> Iterator[None]:
-    """For scikit-learn's checks: almost every one compiles another shape, which takes longest."""
+    """For tests of no program's speed or bits whose time is that of compiling.
+
+    Such are scikit-learn's checks, almost every one of which compiles another shape.
+    """
     jax.config.update("jax_disable_most_optimizations", True)
     yield
     jax.config.update("jax_disable_most_optimizations", False)

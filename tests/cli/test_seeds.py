@@ -12,6 +12,8 @@ import pytest
 from msae_jax.analysis import statistics
 from tests.cli.in_process import msae
 
+pytestmark = pytest.mark.usefixtures("all_quick_to_compile")
+
 SMALL = ["--model", "baseline", "--epochs", "1", "--set", "hidden=[8]", "--set", "latent_dim=2"]
 
 

@@ -25,6 +25,7 @@ FIGURES = (
 )
 
 
+@pytest.mark.usefixtures("even_digits")
 def test_it_measures_and_draws_and_does_neither_twice(tmp_path: Path) -> None:
     """Two seeds of two epochs on `digits`."""
     setup = Setup(2, tmp_path / "out", tmp_path / "runs", quick=True)

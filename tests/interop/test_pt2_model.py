@@ -19,6 +19,8 @@ from msae_jax.interop.autoencoder import Autoencoder
 from tests.cli.in_process import msae
 from tests.interop import pt2_by_hand as by_hand
 
+pytestmark = pytest.mark.usefixtures("all_quick_to_compile")
+
 
 @pytest.fixture
 def program(tmp_path):

@@ -17,6 +17,8 @@ from tests.interop.test_verify import SIZES
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed (the torch extra)")
 
+pytestmark = pytest.mark.usefixtures("all_quick_to_compile")
+
 jit = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
 
 

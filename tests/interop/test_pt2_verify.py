@@ -20,6 +20,8 @@ from tests.cli.in_process import msae
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed (the torch extra)")
 
+pytestmark = pytest.mark.usefixtures("all_quick_to_compile")
+
 CODE = '''
 import torch
 from torch import nn

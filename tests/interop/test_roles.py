@@ -15,6 +15,8 @@ from msae_jax.interop import load_pt2
 from msae_jax.interop.autoencoder import Autoencoder
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed (the torch extra)")
+
+pytestmark = pytest.mark.usefixtures("all_quick_to_compile")
 nn = torch.nn
 
 

@@ -146,6 +146,7 @@ ACTIVATED = {
 }  # fmt: skip
 
 
+@pytest.mark.usefixtures("quick_to_compile")
 @pytest.mark.parametrize("name", ACTIVATED)
 def test_other_activations_are_verified_where_they_are_named(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -155,6 +156,7 @@ def test_other_activations_are_verified_where_they_are_named(
     path = saved(name, tmp_path)
     certificate = v.verify(path, ModelConfig(name, options))
     assert certificate.passed, str(certificate)
+    monkeypatch.setattr(v, "against_torch", lambda *_: ([], [[0]]))  # what is assumed hangs on none
     assumed = v.verify(path, ModelConfig(name)).subject["assumed"]
     assert "activation=relu" in assumed
 

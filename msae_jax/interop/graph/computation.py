@@ -11,6 +11,7 @@ import jax.numpy as jnp
 
 from msae_jax.errors import InputError
 from msae_jax.interop.files.pt2_values import Graph, Node, Output, Ref
+from msae_jax.interop.graph import layout
 from msae_jax.interop.graph.context import Context, Mutated
 from msae_jax.interop.graph.table import CHANGES, VIEWS, find, is_neutral, parameters, problem
 
@@ -125,7 +126,7 @@ class Computation:
                 value = value.value
             elif step.changes and not step.outputs:
                 [cell] = step.changes.values()
-                cells[cell] = jnp.asarray(value).astype(cells[cell].dtype)
+                cells[cell] = layout.like(value, cells[cell])
                 value = cells[cell]
             _bind(cells, step.outputs, value)
             for name in _names(step.node.outputs):
@@ -133,9 +134,9 @@ class Computation:
                 if given is not None and name in given:
                     cells[cell] = given[name]
                 if name in kept:
-                    values[name] = cells[cell]
+                    values[name] = layout.second(cells[cell])
             if watch is not None:
-                watch(step.node, value)
+                watch(step.node, layout.second(value))
         return self._outcome(cells, train, values)
 
     def _first_cells(self, tensors: Mapping[str, Any], inputs: tuple[Any, ...]) -> dict[str, Any]:
@@ -162,7 +163,7 @@ class Computation:
         if "context" in parameters(step.function):
             arguments["context"] = context
         try:
-            return step.function(**arguments)
+            return layout.call(node.operator, step.function, arguments)
         except Exception as error:  # a stranger's graph: whatever trips over it, it is at fault
             where = f" (module {node.module})" if node.module else ""
             reason = str(error).split("\n")[0][:300] or type(error).__name__
@@ -173,13 +174,14 @@ class Computation:
     def _outcome(self, cells: Mapping[str, Any], train: bool, values: dict[str, Any]) -> Outcome:
         outputs, buffers = [], {}
         for result in self.graph.outputs:
-            value = _value(cells, self._resolved(result.value))
+            value = layout.second(_value(cells, self._resolved(result.value)))
             if result.kind == "user":
                 outputs.append(value)
             elif train:
                 buffers[result.target] = value
         if train:
-            buffers |= {target: cells[cell] for target, cell in self._changed_buffers.items()}
+            changed = self._changed_buffers.items()
+            buffers |= {target: layout.second(cells[cell]) for target, cell in changed}
         return Outcome(tuple(outputs), buffers, values)
 
 

@@ -25,12 +25,13 @@ def _all(value: int | _Sizes, n: int) -> tuple[int, ...]:
     return values * n if len(values) == 1 else values
 
 
-def _last(x: jax.Array) -> jax.Array:
-    return jnp.moveaxis(x, 1, -1)
-
-
-def _second(x: jax.Array) -> jax.Array:
-    return jnp.moveaxis(x, -1, 1)
+def _in_torch(
+    of_last: Callable[..., jax.Array], input: jax.Array, weight: jax.Array, *rest: Any
+) -> jax.Array:
+    """Returns a convolution in PyTorch's layout, [B, C, *S] or [C, *S] without a batch."""
+    if input.ndim == weight.ndim - 1:
+        return _in_torch(of_last, input[None], weight, *rest)[0]
+    return jnp.moveaxis(of_last(jnp.moveaxis(input, 1, -1), weight, *rest), -1, 1)
 
 
 def conv(
@@ -43,9 +44,20 @@ def conv(
     groups: int = 1,
 ) -> jax.Array:
     """Returns the cross-correlation of input [B, I, *S] with weight [O, I / groups, *K]."""
+    return _in_torch(conv_last, input, weight, bias, stride, padding, dilation, groups)
+
+
+def conv_last(
+    input: jax.Array,
+    weight: jax.Array,
+    bias: jax.Array | None = None,
+    stride: int | _Sizes = 1,
+    padding: int | _Sizes = 0,
+    dilation: int | _Sizes = 1,
+    groups: int = 1,
+) -> jax.Array:
+    """`conv` of [B, *S, I], with the channels last as in all functions of this name's ending."""
     n = weight.ndim - 2
-    if input.ndim == n + 1:  # a sample without a batch
-        return conv(input[None], weight, bias, stride, padding, dilation, groups)[0]
     pads = [(p, p) for p in _all(padding, n)]
     return _conv(input, weight, bias, _all(stride, n), pads, _all(dilation, n), groups)
 
@@ -60,11 +72,21 @@ def conv_padding(
     groups: int = 1,
 ) -> jax.Array:
     """Returns the same with padding `valid`, or `same`: more of it at the end where it is odd."""
+    return _in_torch(conv_padding_last, input, weight, bias, stride, padding, dilation, groups)
+
+
+def conv_padding_last(
+    input: jax.Array,
+    weight: jax.Array,
+    bias: jax.Array | None = None,
+    stride: int | _Sizes = 1,
+    padding: str = "valid",
+    dilation: int | _Sizes = 1,
+    groups: int = 1,
+) -> jax.Array:
     n = weight.ndim - 2
     if padding not in ("valid", "same"):
         raise InputError(f"a convolution pads {padding!r}, expected valid or same.")
-    if input.ndim == n + 1:
-        return conv_padding(input[None], weight, bias, stride, padding, dilation, groups)[0]
     spread = _all(dilation, n)
     total = [d * (k - 1) for d, k in zip(spread, weight.shape[2:], strict=True)]
     pads = [(t // 2, t - t // 2) if padding == "same" else (0, 0) for t in total]
@@ -81,7 +103,7 @@ def _conv(
     groups: int,
 ) -> jax.Array:
     n = weight.ndim - 2
-    x, kernel = _last(x), jnp.moveaxis(weight, (0, 1), (-1, -2))
+    kernel = jnp.moveaxis(weight, (0, 1), (-1, -2))
     if n <= 2 and groups == 1 and len({*stride}) == 1 and len({*dilation}) == 1:
         padding = pads[0][0] if len({p for pair in pads for p in pair}) == 1 else 0
         if not padding:
@@ -98,7 +120,7 @@ def _conv(
             dimension_numbers=(f"N{spatial}C", f"{spatial}IO", f"N{spatial}C"),
             feature_group_count=groups,
         )
-    return _second(y if bias is None else y + bias)
+    return y if bias is None else y + bias
 
 
 def conv_transpose(
@@ -115,19 +137,30 @@ def conv_transpose(
 
     y[stride i + dilation a - padding] += x[i] w[a], and `output_padding` more positions at the end.
     """
+    rest = (stride, padding, output_padding, groups, dilation)
+    return _in_torch(conv_transpose_last, input, weight, bias, *rest)
+
+
+def conv_transpose_last(
+    input: jax.Array,
+    weight: jax.Array,
+    bias: jax.Array | None = None,
+    stride: int | _Sizes = 1,
+    padding: int | _Sizes = 0,
+    output_padding: int | _Sizes = 0,
+    groups: int = 1,
+    dilation: int | _Sizes = 1,
+) -> jax.Array:
     n = weight.ndim - 2
-    if input.ndim == n + 1:
-        rest = (stride, padding, output_padding, groups, dilation)
-        return conv_transpose(input[None], weight, bias, *rest)[0]
-    x, kernel = _last(input), jnp.moveaxis(weight, (0, 1), (-2, -1))  # [*K, I, O / groups]
+    kernel = jnp.moveaxis(weight, (0, 1), (-2, -1))  # [*K, I, O / groups]
     spread = [(0, 0, d - 1) for d in _all(dilation, n)]
     zero = jnp.zeros((), kernel.dtype)
     kernel = lax.pad(kernel, zero, [*spread, (0, 0, 0), (0, 0, 0)])  # a wider one without dilation
     steps, cut, more = _all(stride, n), _all(padding, n), _all(output_padding, n)
-    parts = zip(jnp.split(x, groups, -1), jnp.split(kernel, groups, -2), strict=True)
+    parts = zip(jnp.split(input, groups, -1), jnp.split(kernel, groups, -2), strict=True)
     scattered = [_scatter(part, one, steps, cut, more) for part, one in parts]
     y = scattered[0] if groups == 1 else jnp.concatenate(scattered, -1)
-    return _second(y if bias is None else y + bias)
+    return y if bias is None else y + bias
 
 
 def _scatter(
@@ -165,13 +198,27 @@ def convolution_kernel(
     groups: int,
 ) -> jax.Array:
     """Returns either convolution, as the core operators have it."""
+    rest = (stride, padding, dilation, transposed, output_padding, groups)
+    return _in_torch(convolution_kernel_last, input, weight, bias, *rest)
+
+
+def convolution_kernel_last(
+    input: jax.Array,
+    weight: jax.Array,
+    bias: jax.Array | None,
+    stride: _Sizes,
+    padding: _Sizes,
+    dilation: _Sizes,
+    transposed: bool,
+    output_padding: _Sizes,
+    groups: int,
+) -> jax.Array:
     if transposed:
-        return conv_transpose(
-            input, weight, bias, stride, padding, output_padding, groups, dilation
-        )
+        rest = (stride, padding, output_padding, groups, dilation)
+        return conv_transpose_last(input, weight, bias, *rest)
     if any(output_padding):
         raise InputError("a convolution has output padding, which only a transposed one can have.")
-    return conv(input, weight, bias, stride, padding, dilation, groups)
+    return conv_last(input, weight, bias, stride, padding, dilation, groups)
 
 
 TABLE: dict[str, Callable[..., Any]] = {

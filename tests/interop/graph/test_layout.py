@@ -1,0 +1,82 @@
+"""The channels of convolutions lie last from layer to layer: permuted once there and once back."""
+
+from __future__ import annotations
+
+import warnings
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from msae_jax.interop import load_pt2
+
+torch = pytest.importorskip("torch", reason="PyTorch is not installed (the torch extra)")
+nn = torch.nn
+
+BATCH = 7  # no other axis is as long
+
+
+def permutations(tmp_path, module, *shape):
+    """Returns how often something with the batch's axis is permuted."""
+    torch.manual_seed(0)
+    path, x = tmp_path / "m.pt2", torch.rand(BATCH, *shape)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        program = torch.export.export(module.eval(), (x,)).run_decompositions({})
+        torch.export.save(program, path)
+    opened = load_pt2(path)
+    traced = jax.make_jaxpr(lambda v, x: opened.module.apply(v, x))(
+        opened.variables, jnp.asarray(x.numpy())
+    )
+    with torch.no_grad():
+        wanted = module(x).numpy()
+    found = opened.module.apply(opened.variables, jnp.asarray(x.numpy()))
+    found = found[0] if type(found) is tuple else found.recon
+    np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-5)
+    return count(traced.jaxpr)
+
+
+def count(jaxpr):
+    total = 0
+    for equation in jaxpr.eqns:
+        if equation.primitive.name == "transpose":
+            total += BATCH in equation.invars[0].aval.shape
+        for inner in jax.tree.leaves(
+            list(equation.params.values()), is_leaf=lambda p: hasattr(p, "eqns")
+        ):
+            inner = getattr(inner, "jaxpr", inner)
+            total += count(inner) if hasattr(inner, "eqns") else 0
+    return total
+
+
+class Residual(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.one, self.two = nn.Conv2d(3, 3, 3, 1, 1), nn.Conv2d(6, 3, 3, 1, 1)
+        self.norm = nn.BatchNorm2d(3)
+
+    def forward(self, x):
+        h = self.norm(torch.relu(self.one(x)))
+        return self.two(torch.cat([h, x + 2 * h], 1)) + h
+
+
+def layers(depth):
+    return nn.Sequential(
+        *[
+            layer
+            for _ in range(depth)
+            for layer in (nn.Conv2d(3, 3, 3, 1, 1), nn.BatchNorm2d(3), nn.LeakyReLU(0.1))
+        ]
+    )
+
+
+def test_more_layers_permute_no_more(tmp_path):
+    one, four = (permutations(tmp_path, layers(depth), 3, 6, 6) for depth in (1, 4))
+    assert four == one
+
+
+def test_sums_and_joins_keep_the_channels_last(tmp_path):
+    blocks = (nn.Sequential(*[Residual() for _ in range(n)]) for n in (1, 3))
+    one, three = (permutations(tmp_path, each, 3, 6, 6) for each in blocks)
+    assert three <= one

@@ -58,8 +58,13 @@ class Autoencoder(Exported):
         """Returns the variables that training starts from.
 
         Raises:
-          InputError: they are to be drawn anew, and the file does not tell how.
+          InputError: none is trained, or they are to be drawn anew and the file does not tell how.
         """
+        if not self.tensors.parameters:
+            raise InputError(
+                f"{self.computation.source} has nothing to train: it has no parameters, or all "
+                "have requires_grad=False."
+            )
         if self.begin == "file":
             return super().start()
         return anew.variables(self.computation, self.tensors, self.make_rng("params"))

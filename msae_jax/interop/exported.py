@@ -22,6 +22,8 @@ class Tensors:
 
     def __init__(self, program: Program) -> None:
         saved = {value.target for value in program.graph.inputs if value.kind == "parameter"}
+        self.frozen = [name for name in program.state if name in saved & program.frozen]
+        saved -= program.frozen
         self.order = list(program.state)
         self.dtypes = {name: array.dtype for name, array in program.state.items()}
         self.tied, self.shared = program.tied, program.shared
@@ -60,8 +62,9 @@ class Tensors:
 class Exported(nn.Module):
     """A program that computes what its PyTorch module computes, in PyTorch's layout.
 
-    Its variables are `params` and, for the persistent buffers, `batch_stats`, nested by PyTorch's
-    dotted names. Of tensors that PyTorch ties, the first name is the one variable.
+    Its variables are `params` and, for the persistent buffers and the parameters that PyTorch does
+    not train (`requires_grad=False`), `batch_stats`, nested by PyTorch's dotted names. Of tensors
+    that PyTorch ties, the first name is the one variable.
 
     Attributes:
       computation: the graph. tensors: its parameters, buffers and constants; `init` gives these.

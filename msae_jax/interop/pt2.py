@@ -17,7 +17,13 @@ from msae_jax.interop.graph.computation import Computation
 from msae_jax.interop.graph.dtypes import named
 from msae_jax.interop.roles import ROLES
 
-_DROPOUT = ("dropout", "feature_dropout", "native_dropout")
+_DROPOUT = (
+    "dropout",
+    "feature_dropout",
+    "native_dropout",
+    "alpha_dropout",
+    "feature_alpha_dropout",
+)
 _NORMS = ("batch_norm", "_native_batch_norm_legit_functional", "instance_norm")
 
 MAX_COMPUTED = 64 << 30  # bytes of all values of one run at the batch size of the export
@@ -163,6 +169,10 @@ def notes(module: Exported) -> tuple[str, ...]:
             "exported in training mode: evaluated here with its running statistics and without "
             "dropout, as module.eval() would be"
         )
+    frozen = module.tensors.frozen
+    if frozen:
+        few = ", ".join(frozen[:4]) + (f" and {len(frozen) - 4} more" if len(frozen) > 4 else "")
+        found.append(f"not trained, as requires_grad=False has it: {few}")
     for name, other in module.tensors.shared.items():
         found.append(f"{name} and {other} share memory in part, which training parts")
     return tuple(found)

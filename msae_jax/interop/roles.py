@@ -4,25 +4,26 @@ A role is named by an output's number, by the dotted path of one of the user's m
 that this module returns), or by a value's own name in the graph. Without a name it is recognised
 where the graph leaves no doubt:
 
-- `recon`: the one output with as many values a sample as the input;
+- `recon`: the one output with as many values a sample as the input, and not the input itself;
 - `mu`, `log_var`: of the one sum mu + eps exp(log_var / 2) in the graph, eps drawn from N(0, I)
   (Kingma and Welling, "Auto-Encoding Variational Bayes", 2013);
 - `z`: the narrowest value that everything from the input to the reconstruction passes through. Of
-  several as narrow, it is the last one of the user's first module, if another module takes it up.
+  several as narrow, it is the one that the program returns; else the last one of the user's first
+  module, if another module takes it up.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from msae_jax.errors import InputError
-from msae_jax.interop.files.pt2_values import Free, Graph, Meta, Node, Ref
+from msae_jax.interop.files.pt2_values import Free, Graph, Meta, Ref
 from msae_jax.interop.graph.table import VIEWS, find
+from msae_jax.interop.posterior import posterior
 
 ROLES = ("recon", "z", "mu", "log_var", "logits")
-_NORMAL = ("randn", "randn_like", "normal_functional", "normal_")
 
 
 def resolved(graph: Graph, named: Mapping[str, int | str], source: str) -> dict[str, str]:
@@ -40,8 +41,8 @@ def resolved(graph: Graph, named: Mapping[str, int | str], source: str) -> dict[
         if recon is None:
             return found
         found["recon"] = recon
-    posterior = {} if {"mu", "log_var"} & set(found) else _posterior(graph)
-    found |= posterior
+    known = {} if {"mu", "log_var"} & set(found) else posterior(graph)
+    found |= known
     if "z" not in found:
         latent = _latent(graph, found.get("logits", found.get("recon", "")))
         if latent is not None:
@@ -66,7 +67,7 @@ def value_named(graph: Graph, role: str, name: int | str, source: str) -> str:
         )
     of_module = [node for node in graph.nodes if _is_in(node.module, name)]
     if of_module:
-        last = next(_values(of_module[-1]), None)
+        last = next(iter(of_module[-1].values), None)
         if last is not None:
             return last
     if name in graph.metas:
@@ -123,7 +124,7 @@ class _Reads(NamedTuple):
                 continue
             names = [name for value in node.arguments.values() for name in refs(value)]
             reads = [current.get(name, name) for name in names]
-            values = list(_values(node))
+            values = list(node.values)
             if find(node.operator)[1] and names and values:
                 current |= {old: values[0] for old, now in _aliases(current, names[0])}
             listed.append((place, reads, values))
@@ -151,7 +152,8 @@ def _reconstruction(graph: Graph) -> str | None:
     width = _width(meta, meta)
     if width is None or meta is None:
         return None
-    outputs = [name for name in graph.output_names if name is not None]
+    given = {value.name for value in graph.user_inputs}  # many modules return their input, too
+    outputs = [name for name in graph.output_names if name is not None and name not in given]
     alike = [
         name
         for name in outputs
@@ -171,49 +173,6 @@ def _width(meta: Meta | None, of_input: Meta | None) -> int | None:
     return math.prod(n for n in meta.sizes[1:] if isinstance(n, int))
 
 
-def _posterior(graph: Graph) -> dict[str, str]:
-    """Returns mu and log_var of mu + eps exp(log_var / 2), if there is one such sum."""
-    made = {name: node for node in graph.nodes for name in _values(node)}
-    found = []
-    for node in graph.nodes:
-        if node.operator not in ("aten.add.Tensor", "aten.add_.Tensor"):
-            continue
-        ends = [node.arguments.get("self"), node.arguments.get("other")]
-        for mu, noise in (ends, ends[::-1]):
-            log_var = _log_variance(made, noise)
-            if isinstance(mu, Ref) and log_var is not None:
-                found.append({"mu": mu.name, "log_var": log_var})
-    return found[0] if len(found) == 1 else {}
-
-
-def _log_variance(made: Mapping[str, Node], noise: object) -> str | None:
-    """Returns log_var where `noise` is eps exp(log_var / 2), in either order."""
-    product = _node(made, noise, "mul")
-    if product is None:
-        return None
-    factors = [product.arguments.get("self"), product.arguments.get("other")]
-    for eps, deviation in (factors, factors[::-1]):
-        source = made.get(eps.name) if isinstance(eps, Ref) else None
-        exponent = _node(made, deviation, "exp")
-        if source is None or exponent is None or source.operator.split(".")[1] not in _NORMAL:
-            continue
-        inner = exponent.arguments.get("self")
-        half, whole = _node(made, inner, "mul"), _node(made, inner, "div")
-        for step, factor in ((half, 0.5), (whole, 2)):
-            parts = [] if step is None else list(step.arguments.values())[:2]
-            if factor in parts:
-                rest = parts[1 - parts.index(factor)]
-                return rest.name if isinstance(rest, Ref) else None
-    return None
-
-
-def _node(made: Mapping[str, Node], value: object, operator: str) -> Node | None:
-    """Returns the node that made a value, if it is of an operator, in place or not."""
-    node = made.get(value.name) if isinstance(value, Ref) else None
-    names = (f"aten.{operator}", f"aten.{operator}_")
-    return node if node is not None and node.operator.rpartition(".")[0] in names else None
-
-
 def _latent(graph: Graph, recon: str) -> str | None:
     """Returns the narrowest of the `cuts`, None where that is not certain."""
     of_input = graph.metas.get(graph.user_inputs[0].name) if graph.user_inputs else None
@@ -222,8 +181,11 @@ def _latent(graph: Graph, recon: str) -> str | None:
     whole = _width(of_input, of_input)
     if not known or whole is None or min(known.values()) >= whole:
         return None
-    made = {name: node for node in graph.nodes for name in _values(node)}
+    made = {name: node for node in graph.nodes for name in node.values}
     tied = [name for name, width in known.items() if width == min(known.values())]
+    returned = [name for name in tied if name in graph.output_names]
+    if len(returned) == 1:
+        return returned[0]
     apart = [name for i, name in enumerate(tied) if i == 0 or made[name].operator not in VIEWS]
     tops = [made[name].module.partition(".")[0] for name in apart]
     if len(apart) == 1:
@@ -237,15 +199,6 @@ def _latent(graph: Graph, recon: str) -> str | None:
 
 def _is_in(path: str, module: str) -> bool:
     return path == module or path.startswith(f"{module}.")
-
-
-def _values(node: Node) -> Iterator[str]:
-    """Yields the values that a node makes."""
-    for output in node.outputs:
-        if isinstance(output, tuple):
-            yield from (name for name in output if name is not None)
-        elif output is not None:
-            yield output
 
 
 def refs(value: object) -> list[str]:

@@ -95,6 +95,7 @@ def model() -> Json:
 
 
 def payload(file: str, described: Json, param: bool = True) -> Json:
+    described["requires_grad"] = param
     return {"path_name": file, "is_param": param, "use_pickle": False, "tensor_meta": described}
 
 

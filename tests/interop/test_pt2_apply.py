@@ -147,9 +147,9 @@ def test_what_does_not_fit_is_refused(x, message, tmp_path):
 def test_missing_operators_are_named_together(tmp_path):
     class Odd(torch.nn.Module):
         def forward(self, x):
-            return torch.linalg.det(x) + torch.special.bessel_j0(x).sum()
+            return torch.special.bessel_j1(x) + torch.special.bessel_j0(x).sum()
 
     path = export(tmp_path / "m.pt2", Odd(), torch.rand(3, 4, 4))
-    with pytest.raises(InputError, match=r"linalg_det.*bessel_j0|bessel_j0.*linalg_det") as caught:
+    with pytest.raises(InputError, match=r"bessel_j0.*bessel_j1") as caught:
         apply_pt2(path, [np.ones((2, 4, 4), np.float32)])
     assert "\n" not in str(caught.value)

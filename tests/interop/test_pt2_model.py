@@ -129,6 +129,27 @@ def test_weights_are_drawn_anew_as_pytorch_draws_them(tmp_path):
         load_pt2(path).module.clone(begin="anew").init(jax.random.key(0), jnp.zeros((2, 4)))
 
 
+def test_frozen_parameters_stay_as_they_are(samples, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    raw = by_hand.members()
+    config = raw["data/weights/model_weights_config.json"]["config"]
+    config["down.bias"]["tensor_meta"]["requires_grad"] = False
+    (tmp_path / "model.pt2").write_bytes(by_hand.written(raw))
+    assert "not trained, as requires_grad=False has it: down.bias" in load_pt2("model.pt2").notes
+    settings = TrainConfig(ModelConfig("model.pt2"), data="x.npy", epochs=1, batch_size=8)
+    mj.fit(settings, out="run")
+    assert msae("convert", "run", "out.pth") == 0
+    back = read_pth(tmp_path / "out.pth")
+    assert list(back) == ["down.weight", "down.bias", "up.weight"]
+    np.testing.assert_array_equal(back["down.bias"], by_hand.BIAS)
+    assert not np.array_equal(back["down.weight"], by_hand.WEIGHT)
+    for one in config.values():
+        one["tensor_meta"]["requires_grad"] = False
+    (tmp_path / "model.pt2").write_bytes(by_hand.written(raw))
+    with pytest.raises(InputError, match="nothing to train"):
+        mj.fit(settings)
+
+
 @pytest.mark.parametrize(
     ("option", "message"),
     [

@@ -144,6 +144,63 @@ def test_the_posterior_is_read_off_the_sum(half, tmp_path):
     assert not np.allclose(drawn.z, out.mu)
 
 
+class Drawn(nn.Module):
+    """Returns its input beside the rest, as many do; draws as `draw` says."""
+
+    def __init__(self, draw):
+        super().__init__()
+        self.inner, self.outer, self.draw = nn.Linear(8, 4), nn.Linear(2, 8), draw
+
+    def forward(self, x):
+        mu, log_var = self.inner(x).chunk(2, dim=1)
+        return self.outer(self.draw(mu, log_var)), x, mu, log_var
+
+
+def by_distribution(mu, log_var):
+    return torch.distributions.Normal(mu, (log_var / 2).exp(), validate_args=False).rsample()
+
+
+def by_root(mu, log_var):
+    return mu + torch.empty_like(mu).normal_() * log_var.exp().sqrt()
+
+
+def narrowly(mu, log_var):
+    return mu + torch.empty_like(mu).normal_(0, 0.1) * (0.5 * log_var).exp()
+
+
+def upside_down(mu, log_var):
+    return mu + torch.randn_like(mu) * (2 / log_var).exp()
+
+
+@pytest.mark.parametrize(
+    ("draw", "certain"),
+    [(by_distribution, True), (by_root, True), (narrowly, False), (upside_down, False)],
+)
+def test_the_posterior_of_other_ways_to_draw(draw, certain, tmp_path):
+    found = opened(tmp_path, Drawn(draw), 8)
+    values = found.module.values()
+    outputs = found.module.computation.graph.output_names
+    assert values["recon"] == outputs[0]  # and not the input, which is an output, too
+    assert {"mu", "log_var"} <= set(values) if certain else not {"mu", "log_var"} & set(values)
+    x = jnp.asarray(np.random.default_rng(0).random((4, 8)), jnp.float32)
+    out = found.module.apply(found.variables, x)
+    if certain:
+        inner = found.variables["params"]["inner"]
+        h = np.asarray(x) @ inner["weight"].T + inner["bias"]
+        np.testing.assert_allclose(out.mu, h[:, :2], rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(out.log_var, h[:, 2:], rtol=1e-5, atol=1e-6)
+
+
+def test_the_latent_that_is_returned_is_the_one(tmp_path):
+    class Returned(Parts):
+        def forward(self, x):
+            z = torch.tanh(self.encoder(x))
+            return self.decoder(torch.relu(z)), z
+
+    module = opened(tmp_path, Returned(nn.Linear(8, 2), nn.Linear(2, 8)), 8).module
+    assert module.values()["z"] == "tanh"
+
+
 def test_another_factor_is_no_posterior(tmp_path):
     assert "mu" not in opened(tmp_path, Vae(lambda v: v * 0.7), 8).module.values()
 

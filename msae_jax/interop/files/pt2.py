@@ -28,7 +28,13 @@ import numpy as np
 from msae_jax.errors import InputError
 from msae_jax.interop.files.pt2_graph import parse_graph
 from msae_jax.interop.files.pt2_values import Graph
-from msae_jax.interop.files.pt2_weights import read_arrays, read_views, state_order, tied_names
+from msae_jax.interop.files.pt2_weights import (
+    frozen_names,
+    read_arrays,
+    read_views,
+    state_order,
+    tied_names,
+)
 from msae_jax.interop.files.pt2_zip import ANEW, BoundedFile, Members
 from msae_jax.interop.files.storages import DTYPES, MAX_TENSORS
 
@@ -52,6 +58,7 @@ class Program:
       shared: names in `state` that view the same memory as an earlier one in another way.
       torch_version: of the PyTorch that wrote it. schema: its schema version.
       training: the computation in training mode, where the file has it beside the other.
+      frozen: names of the parameters that are not trained.
       extra: what was written beside the program, by name, up to `MAX_EXTRA` bytes.
     """
 
@@ -63,6 +70,7 @@ class Program:
     torch_version: str
     schema: tuple[int, int]
     training: Graph | None = None
+    frozen: frozenset[str] = frozenset()
     extra: dict[str, bytes] = field(default_factory=dict)
 
     @property
@@ -103,7 +111,8 @@ def _read(members: Members, size: int) -> Program:
     model, others = _models(members)
     graph, schema, version = _graph(members, model)
     training = _graph(members, TRAINING)[0] if others else None
-    weights = read_views(members, f"data/weights/{model}_weights_config.json")
+    listed = f"data/weights/{model}_weights_config.json"
+    weights, frozen = read_views(members, listed), frozen_names(members, listed)
     constants = {
         (each, name): view
         for each in (*others, model)
@@ -126,7 +135,9 @@ def _read(members: Members, size: int) -> Program:
     if training is not None:
         _check_state(training, state, fixed)
     tied, shared = tied_names({name: weights[name] for name in state})
-    return Program(graph, state, fixed, tied, shared, version, schema, training, _extra(members))
+    return Program(
+        graph, state, fixed, tied, shared, version, schema, training, frozen, _extra(members)
+    )
 
 
 def _graph(members: Members, model: str) -> tuple[Graph, tuple[int, int], str]:

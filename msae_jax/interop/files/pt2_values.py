@@ -73,6 +73,12 @@ class Node:
     module: str
     module_class: str
 
+    @property
+    def values(self) -> tuple[str, ...]:
+        """The names of the values that it makes."""
+        parts = [part if isinstance(part, tuple) else (part,) for part in self.outputs]
+        return tuple(name for part in parts for name in part if name is not None)
+
 
 @dataclass(frozen=True, slots=True)
 class Input:

@@ -53,6 +53,15 @@ def read_views(members: Members, name: str) -> dict[str, View]:
     return views
 
 
+def frozen_names(members: Members, name: str) -> frozenset[str]:
+    """Returns the names of the parameters that PyTorch does not train: `requires_grad` is False."""
+    return frozenset(
+        key
+        for key, raw in members.json(name)["config"].items()
+        if raw["is_param"] is True and raw["tensor_meta"]["requires_grad"] is False
+    )
+
+
 def read_arrays(members: Members, views: Mapping[str, View]) -> dict[str, np.ndarray]:
     """Reads each file once; every array is C-contiguous and owns its memory."""
     by_file: dict[str, list[str]] = {}

@@ -1,4 +1,4 @@
-"""Activations, with PyTorch's values and gradients at their corners, and losses."""
+"""Activations, with PyTorch's values and gradients at their corners."""
 
 from __future__ import annotations
 
@@ -10,11 +10,42 @@ import jax.numpy as jnp
 
 from msae_jax.errors import InputError
 from msae_jax.interop.files.pt2_values import Setting
-from msae_jax.interop.graph.dtypes import named, promoted
+from msae_jax.interop.graph.context import Context
+from msae_jax.interop.graph.dtypes import named
 
 
 def leaky_relu(self: jax.Array, negative_slope: float = 0.01) -> jax.Array:
     return jnp.where(self > 0, self, negative_slope * self)
+
+
+def rrelu(
+    self: jax.Array,
+    lower: float = 0.125,
+    upper: float = 1 / 3,
+    training: bool = False,
+    *,
+    context: Context,
+) -> jax.Array:
+    """Returns leaky ReLU; its slopes are the middle of two bounds, or drawn in training."""
+    return rrelu_with_noise(self, self, lower, upper, training, context=context)[0]
+
+
+def rrelu_with_noise(
+    self: jax.Array,
+    noise: jax.Array,
+    lower: float = 0.125,
+    upper: float = 1 / 3,
+    training: bool = False,
+    *,
+    context: Context,
+) -> tuple[jax.Array, jax.Array]:
+    """Returns the same, and the slopes that were drawn, in the place of `noise`."""
+    if not (training and context.train):
+        return leaky_relu(self, (lower + upper) / 2), noise
+    key = context.needed_key("rrelu")
+    drawn = jax.random.uniform(key, self.shape, self.dtype, lower, upper)
+    slopes = jnp.where(self > 0, 1, drawn)
+    return slopes * self, slopes
 
 
 def prelu(self: jax.Array, weight: jax.Array) -> jax.Array:
@@ -121,65 +152,10 @@ def log_sigmoid(self: jax.Array) -> jax.Array:
     return jax.nn.log_sigmoid(self)
 
 
-def _reduced(loss: jax.Array, reduction: int) -> jax.Array:
-    """Returns the losses one by one (0), their mean (1) or their sum (2)."""
-    return (loss, loss.mean(), loss.sum())[reduction] if reduction else loss
-
-
-def mse_loss(self: jax.Array, target: jax.Array, reduction: int = 1) -> jax.Array:
-    a, b = promoted(self, target)
-    return _reduced(jnp.square(a - b), reduction)
-
-
-def l1_loss(self: jax.Array, target: jax.Array, reduction: int = 1) -> jax.Array:
-    a, b = promoted(self, target)
-    return _reduced(jnp.abs(a - b), reduction)
-
-
-def smooth_l1_loss(
-    self: jax.Array, target: jax.Array, reduction: int = 1, beta: float = 1.0
-) -> jax.Array:
-    apart = jnp.abs(self - target)
-    return _reduced(
-        jnp.where(apart < beta, 0.5 * apart**2 / (beta or 1.0), apart - 0.5 * beta), reduction
-    )
-
-
-def huber_loss(
-    self: jax.Array, target: jax.Array, reduction: int = 1, delta: float = 1.0
-) -> jax.Array:
-    apart = jnp.abs(self - target)
-    return _reduced(
-        jnp.where(apart <= delta, 0.5 * apart**2, delta * (apart - 0.5 * delta)), reduction
-    )
-
-
-def binary_cross_entropy(
-    self: jax.Array, target: jax.Array, weight: jax.Array | None = None, reduction: int = 1
-) -> jax.Array:
-    """Returns -(t log p + (1 - t) log(1 - p)); no logarithm is below -100, as in PyTorch."""
-    least = -100.0
-    log_p = jnp.maximum(jnp.log(self), least)
-    log_q = jnp.maximum(jnp.log1p(-self), least)
-    loss = -(target * log_p + (1 - target) * log_q)
-    return _reduced(loss if weight is None else loss * weight, reduction)
-
-
-def binary_cross_entropy_with_logits(
-    self: jax.Array,
-    target: jax.Array,
-    weight: jax.Array | None = None,
-    pos_weight: jax.Array | None = None,
-    reduction: int = 1,
-) -> jax.Array:
-    positive: Any = 1.0 if pos_weight is None else pos_weight
-    log_p, log_q = jax.nn.log_sigmoid(self), jax.nn.log_sigmoid(-self)
-    loss = -(positive * target * log_p + (1 - target) * log_q)
-    return _reduced(loss if weight is None else loss * weight, reduction)
-
-
 TABLE: dict[str, Callable[..., Any]] = {
-    "aten.leaky_relu.default": leaky_relu, "aten.prelu.default": prelu,
+    "aten.leaky_relu.default": leaky_relu, "aten.rrelu.default": rrelu,
+    "aten.rrelu_with_noise_functional.default": rrelu_with_noise,
+    "aten.prelu.default": prelu,
     "aten._prelu_kernel.default": prelu_kernel,
     "aten.hardtanh.default": hardtanh, "aten.relu6.default": relu6, "aten.elu.default": elu,
     "aten.selu.default": selu, "aten.celu.default": celu, "aten.gelu.default": gelu,
@@ -191,8 +167,4 @@ TABLE: dict[str, Callable[..., Any]] = {
     "aten.softmax.int": softmax,
     "aten._softmax.default": softmax_kernel,
     "aten.log_softmax.int": log_softmax, "aten._log_softmax.default": log_softmax_kernel,
-    "aten.mse_loss.default": mse_loss, "aten.l1_loss.default": l1_loss,
-    "aten.smooth_l1_loss.default": smooth_l1_loss, "aten.huber_loss.default": huber_loss,
-    "aten.binary_cross_entropy.default": binary_cross_entropy,
-    "aten.binary_cross_entropy_with_logits.default": binary_cross_entropy_with_logits,
 }  # fmt: skip

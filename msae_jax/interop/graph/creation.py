@@ -22,6 +22,7 @@ from msae_jax.interop.graph.dtypes import named
 Array = jax.Array
 Dtype = Setting | None
 Sizes = Sequence[int]
+_INT64 = Setting("dtype", "int64")
 
 
 def _of_numbers(*numbers: Any) -> str:
@@ -83,6 +84,10 @@ def eye(n: int, dtype: Dtype = None) -> Array:
     return jnp.eye(n, dtype=named(dtype))
 
 
+def eye_of(n: int, m: int, dtype: Dtype = None) -> Array:
+    return jnp.eye(n, m, dtype=named(dtype))
+
+
 def arange(end: Any, dtype: Dtype = None) -> Array:
     return arange_step(0, end, 1, dtype)
 
@@ -128,6 +133,40 @@ def normal_functional(
 
 def normal_of(mean: Array, std: Array, *, context: Context) -> Array:
     return mean + std * _normal(context, jnp.broadcast_shapes(mean.shape, std.shape), mean.dtype)
+
+
+def normal_around(mean: Array, std: float = 1.0, *, context: Context) -> Array:
+    return mean + std * _normal(context, mean.shape, mean.dtype)
+
+
+def normal_scaled(mean: float, std: Array, *, context: Context) -> Array:
+    return mean + std * _normal(context, std.shape, std.dtype)
+
+
+def normal_sized(
+    mean: float, std: float, size: Sizes, dtype: Dtype = None, *, context: Context
+) -> Array:
+    return mean + std * _normal(context, size, named(dtype))
+
+
+def exponential(self: Array, lambd: float = 1.0, *, context: Context) -> Array:
+    key = context.needed_key("exponential")
+    return jax.random.exponential(key, self.shape, self.dtype) / lambd
+
+
+def randint(high: int, size: Sizes, dtype: Dtype = _INT64, *, context: Context) -> Array:
+    return randint_from(0, high, size, dtype, context=context)
+
+
+def randint_from(
+    low: int, high: int, size: Sizes, dtype: Dtype = _INT64, *, context: Context
+) -> Array:
+    key = context.needed_key("randint")
+    return jax.random.randint(key, tuple(size), low, high).astype(named(dtype))
+
+
+def randperm(n: int, dtype: Dtype = _INT64, *, context: Context) -> Array:
+    return jax.random.permutation(context.needed_key("randperm"), n).astype(named(dtype))
 
 
 def rand(size: Sizes, dtype: Dtype = None, *, context: Context) -> Array:
@@ -180,6 +219,31 @@ def feature_dropout(input: Array, p: float, train: bool, *, context: Context) ->
     return dropped(input, p, train, context, shape)
 
 
+def _alpha_dropped(x: Array, p: float, on: bool, context: Context, shape: Sizes) -> Array:
+    """Returns x after dropout to -alpha' that keeps mean and variance of what SELU gives.
+
+    Source: Klambauer et al., "Self-normalizing neural networks" (2017), as PyTorch has it.
+    """
+    if not (on and context.train and p):
+        return x
+    if p >= 1:
+        return jnp.zeros_like(x)
+    least = 1.7580993408473766
+    scale = 1 / math.sqrt((least**2 * p + 1) * (1 - p))
+    drawn = jax.random.bernoulli(context.needed_key("dropout"), 1 - p, tuple(shape))
+    kept = drawn.astype(x.dtype)
+    return x * kept * scale + (kept - 1) * (least * scale) + least * scale * p
+
+
+def alpha_dropout(input: Array, p: float, train: bool, *, context: Context) -> Array:
+    return _alpha_dropped(input, p, train, context, input.shape)
+
+
+def feature_alpha_dropout(input: Array, p: float, train: bool, *, context: Context) -> Array:
+    shape = (*input.shape[:2], *(1,) * (input.ndim - 2))
+    return _alpha_dropped(input, p, train, context, shape)
+
+
 TABLE: dict[str, Callable[..., Any]] = {
     "aten.full.default": full, "aten.zeros.default": zeros, "aten.ones.default": ones,
     "aten.empty.memory_format": zeros, "aten.full_like.default": full_like,
@@ -188,14 +252,21 @@ TABLE: dict[str, Callable[..., Any]] = {
     "aten.new_zeros.default": new_zeros, "aten.new_ones.default": new_ones,
     "aten.new_empty.default": new_zeros, "aten.scalar_tensor.default": scalar_tensor,
     "aten.fill.Scalar": fill, "aten.fill.Tensor": fill, "aten.eye.default": eye,
+    "aten.eye.m": eye_of,
     "aten.arange.default": arange, "aten.arange.start": arange_start,
     "aten.arange.start_step": arange_step, "aten.linspace.default": linspace,
     "aten.one_hot.default": one_hot,
     "aten.randn.default": randn, "aten.randn_like.default": randn_like,
     "aten.normal_functional.default": normal_functional,
-    "aten.normal.Tensor_Tensor": normal_of,
+    "aten.normal.Tensor_Tensor": normal_of, "aten.normal.Tensor_float": normal_around,
+    "aten.normal.float_Tensor": normal_scaled, "aten.normal.float_float": normal_sized,
+    "aten.exponential.default": exponential,
+    "aten.randint.default": randint, "aten.randint.low": randint_from,
+    "aten.randperm.default": randperm,
     "aten.rand.default": rand, "aten.rand_like.default": rand_like,
     "aten.bernoulli.default": bernoulli, "aten.bernoulli.p": bernoulli_p,
     "aten.dropout.default": dropout, "aten.native_dropout.default": native_dropout,
     "aten.feature_dropout.default": feature_dropout,
+    "aten.alpha_dropout.default": alpha_dropout,
+    "aten.feature_alpha_dropout.default": feature_alpha_dropout,
 }  # fmt: skip

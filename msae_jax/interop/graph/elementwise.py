@@ -176,6 +176,34 @@ def nan_to_num(
     return jnp.nan_to_num(self, nan=0.0 if nan is None else nan, posinf=posinf, neginf=neginf)
 
 
+def to_other(self: jax.Array, other: jax.Array, copy: bool = False) -> jax.Array:
+    del copy
+    return self.astype(other.dtype)
+
+
+def type_as(self: jax.Array, other: jax.Array) -> jax.Array:
+    return self.astype(other.dtype)
+
+
+def frac(self: jax.Array) -> jax.Array:
+    return self - jnp.trunc(self)
+
+
+def logit(self: jax.Array, eps: float | None = None) -> jax.Array:
+    """Returns log(x / (1 - x)), x being kept eps away from 0 and 1 where that is given."""
+    x = floating(self)
+    return special.logit(x if eps is None else clamp(x, eps, 1 - eps))
+
+
+def xlogy(self: Any, other: Any) -> jax.Array:
+    x, y = (floating(part) for part in promoted(self, other))
+    return special.xlogy(x, y)
+
+
+def logaddexp(self: jax.Array, other: jax.Array) -> jax.Array:
+    return jnp.logaddexp(*promoted(self, other))
+
+
 def abs_(self: jax.Array) -> jax.Array:
     return jnp.abs(self)
 
@@ -204,6 +232,11 @@ _TWO: dict[str, Callable[..., Any]] = {
     "logical_or": jnp.logical_or, "logical_xor": jnp.logical_xor, "atan2": jnp.arctan2,
 }  # fmt: skip
 _KINDS = ("Tensor", "Scalar")
+_ALIASES = {
+    "multiply": "mul", "divide": "div", "true_divide": "div", "subtract": "sub",
+    "greater": "gt", "greater_equal": "ge", "less": "lt", "less_equal": "le", "not_equal": "ne",
+}  # fmt: skip
+"""Other names that PyTorch has for operators, and its graphs keep."""
 _BITS = {"and": jnp.bitwise_and, "or": jnp.bitwise_or, "xor": jnp.bitwise_xor}
 
 TABLE: dict[str, Callable[..., Any]] = {
@@ -217,7 +250,8 @@ TABLE: dict[str, Callable[..., Any]] = {
     **{f"aten.remainder.{kind}": _of_two(jnp.remainder) for kind in _KINDS},
     **{f"aten.fmod.{kind}": _of_two(jnp.fmod) for kind in _KINDS},
     **{"aten.max.other": _of_two(jnp.maximum), "aten.min.other": _of_two(jnp.minimum)},
-    "aten.abs.default": abs_,
+    "aten.abs.default": abs_, "aten.absolute.default": abs_,
+    "aten.negative.default": of_any(jnp.negative),
     "aten.add.Tensor": add, "aten.add.Scalar": add,
     "aten.sub.Tensor": sub, "aten.sub.Scalar": sub,
     "aten.rsub.Tensor": rsub, "aten.rsub.Scalar": rsub,
@@ -227,6 +261,7 @@ TABLE: dict[str, Callable[..., Any]] = {
     "aten.floor_divide.default": floor_divide, "aten.floor_divide.Scalar": floor_divide,
     "aten.pow.Tensor_Scalar": power, "aten.pow.Tensor_Tensor": power, "aten.pow.Scalar": power,
     "aten.clamp.default": clamp, "aten.clamp.Tensor": clamp, "aten.clip.default": clamp,
+    "aten.clamp_min.Tensor": clamp_min, "aten.clamp_max.Tensor": clamp_max,
     "aten.clamp_min.default": clamp_min, "aten.clamp_max.default": clamp_max,
     "aten.where.self": where, "aten.where.ScalarSelf": where, "aten.where.ScalarOther": where,
     "aten.where.Scalar": where,
@@ -234,8 +269,16 @@ TABLE: dict[str, Callable[..., Any]] = {
     "aten.lerp.Scalar": lerp, "aten.lerp.Tensor": lerp,
     "aten.addcmul.default": addcmul, "aten.addcdiv.default": addcdiv,
     "aten.clone.default": clone, "aten.contiguous.default": clone, "aten.alias.default": clone,
-    "aten.lift_fresh_copy.default": clone,
+    "aten.lift_fresh_copy.default": clone, "aten.lift_fresh.default": clone,
     "aten.detach.default": detach, "aten.detach_copy.default": detach,
-    "aten._to_copy.default": to_copy, "aten.to.dtype": to_dtype, "aten.to.dtype_layout": to_copy,
-    "aten.nan_to_num.default": nan_to_num,
+    "aten._to_copy.default": to_copy, "aten.to.dtype": to_dtype,
+    "aten.to.device": to_dtype, "aten.to.other": to_other, "aten.type_as.default": type_as,
+    "aten.to.dtype_layout": to_copy,
+    "aten.nan_to_num.default": nan_to_num, "aten.frac.default": frac,
+    "aten.logit.default": logit, "aten.special_logit.default": logit,
+    "aten.xlogy.Tensor": xlogy, "aten.xlogy.Scalar_Self": xlogy, "aten.xlogy.Scalar_Other": xlogy,
+    "aten.logaddexp.default": logaddexp,
 }  # fmt: skip
+TABLE |= {
+    f"aten.{a}.{kind}": TABLE[f"aten.{n}.{kind}"] for a, n in _ALIASES.items() for kind in _KINDS
+}

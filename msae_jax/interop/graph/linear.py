@@ -23,6 +23,23 @@ def bilinear(
     return y if bias is None else y + bias
 
 
+def trilinear(
+    i1: jax.Array,
+    i2: jax.Array,
+    i3: jax.Array,
+    expand1: Sequence[int],
+    expand2: Sequence[int],
+    expand3: Sequence[int],
+    sumdim: Sequence[int],
+    unroll_dim: int = 1,
+) -> jax.Array:
+    """Returns the product of three arrays, each with more axes of size 1, summed over some."""
+    del unroll_dim  # over which PyTorch loops
+    pairs = ((i1, expand1), (i2, expand2), (i3, expand3))
+    a, b, c = (jnp.expand_dims(x, tuple(axes)) for x, axes in pairs)
+    return (a * b * c).sum(tuple(sumdim))
+
+
 def addmm(
     self: jax.Array, mat1: jax.Array, mat2: jax.Array, beta: Any = 1, alpha: Any = 1
 ) -> jax.Array:
@@ -65,6 +82,10 @@ def outer(self: jax.Array, vec2: jax.Array) -> jax.Array:
     return jnp.outer(self, vec2)
 
 
+def vdot(self: jax.Array, other: jax.Array) -> jax.Array:
+    return jnp.vdot(self, other)
+
+
 def einsum(equation: str, tensors: Sequence[jax.Array], path: None = None) -> jax.Array:
     del path  # the order of the products, which the values do not depend on
     return jnp.einsum(equation, *tensors)
@@ -99,9 +120,11 @@ def weight_norm(v: jax.Array, g: jax.Array, dim: int = 0) -> jax.Array:
 
 TABLE: dict[str, Callable[..., Any]] = {
     "aten.linear.default": linear, "aten.bilinear.default": bilinear,
+    "aten._trilinear.default": trilinear,
     "aten.addmm.default": addmm, "aten.baddbmm.default": baddbmm, "aten.addmv.default": addmv,
     "aten.mm.default": mm, "aten.bmm.default": mm, "aten.matmul.default": matmul,
-    "aten.mv.default": mv, "aten.dot.default": dot, "aten.outer.default": outer,
+    "aten.mv.default": mv, "aten.dot.default": dot, "aten.vdot.default": vdot,
+    "aten.outer.default": outer,
     "aten.einsum.default": einsum, "aten.embedding.default": embedding,
     "aten._weight_norm.default": weight_norm,
 }  # fmt: skip

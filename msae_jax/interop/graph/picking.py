@@ -102,6 +102,34 @@ def scatter_add(self: Array, dim: int, index: Array, src: Array) -> Array:
     return self.at[_places(index, dim)].add(src[tuple(map(slice, index.shape))])
 
 
+_REDUCE = {"sum": "add", "prod": "multiply", "amax": "max", "amin": "min"}
+
+
+def scatter_reduce(
+    self: Array, dim: int, index: Array, src: Array, reduce: str, include_self: bool = True
+) -> Array:
+    if reduce not in _REDUCE or not include_self:
+        raise InputError(f"values are put together by {reduce!r}, include_self={include_self}.")
+    at = self.at[_places(index, dim)]
+    return getattr(at, _REDUCE[reduce])(src[tuple(map(slice, index.shape))])
+
+
+def index_add(self: Array, dim: int, index: Array, source: Array, alpha: Any = 1) -> Array:
+    at = self.at[(slice(None),) * (dim % self.ndim) + (index,)]
+    return at.add(source if alpha == 1 else source * jnp.asarray(alpha, source.dtype))
+
+
+def index_fill(self: Array, dim: int, index: Array, value: Any) -> Array:
+    at = self.at[(slice(None),) * (dim % self.ndim) + (index,)]
+    return at.set(jnp.asarray(value, self.dtype))
+
+
+def take_along_dim(self: Array, indices: Array, dim: int | None = None) -> Array:
+    if dim is None:
+        return self.ravel()[indices.ravel()]
+    return jnp.take_along_axis(self, indices, axis=dim)
+
+
 def _places(index: Array, dim: int) -> tuple[Array, ...]:
     """Returns where each element of `index` points to, axis by axis."""
     grid: list[Any] = list(jnp.ogrid[tuple(map(slice, index.shape))])
@@ -115,5 +143,7 @@ TABLE: dict[str, Callable[..., Any]] = {
     "aten.index.Tensor": index, "aten.index_put.default": index_put,
     "aten.index_select.default": index_select, "aten.gather.default": gather,
     "aten.scatter.value": scatter_value, "aten.scatter.src": scatter_src,
-    "aten.scatter_add.default": scatter_add,
+    "aten.scatter_add.default": scatter_add, "aten.scatter_reduce.two": scatter_reduce,
+    "aten.index_add.default": index_add, "aten.take_along_dim.default": take_along_dim,
+    "aten.index_fill.int_Scalar": index_fill, "aten.index_fill.int_Tensor": index_fill,
 }  # fmt: skip

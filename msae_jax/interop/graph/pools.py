@@ -11,8 +11,6 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from msae_jax.errors import InputError
-
 Array = jax.Array
 Sizes = int | Sequence[int]
 
@@ -200,11 +198,12 @@ def _adaptive_max_pool(n: int) -> Callable[..., tuple[Array, None]]:
     def adaptive_max_pool(self: Array, output_size: Sizes) -> tuple[Array, None]:
         outputs = _all(output_size, n)
         sizes = self.shape[-n:]
-        if not all(size % m == 0 for size, m in zip(sizes, outputs, strict=True)):
-            raise InputError(
-                f"an adaptive maximum pool makes {list(outputs)} of {list(sizes)}, of which the "
-                "one is no multiple of the other; that is not supported."
-            )
+        if any(size % m for size, m in zip(sizes, outputs, strict=True)):
+            for axis, m in zip(range(-n, 0), outputs, strict=True):
+                bins = _bins(self.shape[axis], m)
+                cuts = [lax.slice_in_dim(self, i, j, axis=self.ndim + axis) for i, j in bins]
+                self = jnp.concatenate([cut.max(axis, keepdims=True) for cut in cuts], axis)
+            return self, None
         kernel = tuple(size // m for size, m in zip(sizes, outputs, strict=True))
         return _max_pool(n)(self, kernel), None
 

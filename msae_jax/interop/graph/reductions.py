@@ -94,6 +94,25 @@ def var_mean(
     return variance, self.mean(_axes(self, dim), keepdims=keepdim)
 
 
+def var_mean_dim(
+    self: Array, dim: Dims, unbiased: bool = True, keepdim: bool = False
+) -> tuple[Array, Array]:
+    return var_mean(self, dim, unbiased, keepdim)
+
+
+def std_mean(
+    self: Array, dim: Dims = None, correction: float | None = None, keepdim: bool = False
+) -> tuple[Array, Array]:
+    variance, center = var_mean(self, dim, correction, keepdim)
+    return _root(variance), center
+
+
+def std_mean_dim(
+    self: Array, dim: Dims, unbiased: bool = True, keepdim: bool = False
+) -> tuple[Array, Array]:
+    return std_mean(self, dim, unbiased, keepdim)
+
+
 def amax(self: Array, dim: Dims = (), keepdim: bool = False) -> Array:
     return self.max(_axes(self, dim), keepdims=keepdim)
 
@@ -125,6 +144,23 @@ def min_dim(self: Array, dim: int, keepdim: bool = False) -> tuple[Array, Array]
     return _picked(self, dim, keepdim, False)
 
 
+def aminmax(self: Array, dim: int | None = None, keepdim: bool = False) -> tuple[Array, Array]:
+    return self.min(dim, keepdims=keepdim), self.max(dim, keepdims=keepdim)
+
+
+def median_dim(self: Array, dim: int, keepdim: bool = False) -> tuple[Array, Array]:
+    """Returns the lower median and where it is; NaN, if there is one, counts as the median."""
+    dim %= self.ndim
+    order = jnp.argsort(self, axis=dim, stable=True)  # NaN comes last
+    low, last = (self.shape[dim] - 1) // 2, self.shape[dim] - 1
+    missing = jnp.isnan(self).sum(dim, keepdims=True)
+    middle = jax.lax.slice_in_dim(order, low, low + 1, axis=dim)
+    first = jnp.take_along_axis(order, jnp.clip(last + 1 - missing, 0, last), axis=dim)
+    at = jnp.where(missing > 0, first, middle).astype(named(None, "int64"))
+    value = jnp.take_along_axis(self, at, axis=dim)
+    return (value, at) if keepdim else (value.squeeze(dim), at.squeeze(dim))
+
+
 def argmax(self: Array, dim: int | None = None, keepdim: bool = False) -> Array:
     return jnp.argmax(self, axis=dim, keepdims=keepdim).astype(named(None, "int64"))
 
@@ -153,7 +189,7 @@ def cumprod(self: Array, dim: int, dtype: Setting | None = None) -> Array:
     return jnp.cumprod(summed(self, dtype), axis=dim)
 
 
-def _norm(x: Array, order: Any, axes: tuple[int, ...], keepdim: bool) -> Array:
+def norm_of(x: Array, order: Any, axes: tuple[int, ...], keepdim: bool) -> Array:
     """Returns the norm of an order; at 0 its gradient is 0."""
     size = jnp.abs(x)
     if order in (math.inf, -math.inf):
@@ -173,15 +209,15 @@ def vector_norm(
     self: Array, ord: Any = 2, dim: Dims = None, keepdim: bool = False, dtype: Setting | None = None
 ) -> Array:
     x = self if dtype is None else self.astype(named(dtype))
-    return _norm(x, ord, _axes(self, dim), keepdim)
+    return norm_of(x, ord, _axes(self, dim), keepdim)
 
 
 def norm(self: Array, p: Any = 2) -> Array:
-    return _norm(self, p, _axes(self, None), False)
+    return norm_of(self, p, _axes(self, None), False)
 
 
 def norm_dim(self: Array, p: Any, dim: Dims, keepdim: bool = False) -> Array:
-    return _norm(self, 2 if p is None else p, _axes(self, dim), keepdim)
+    return norm_of(self, 2 if p is None else p, _axes(self, dim), keepdim)
 
 
 def topk(
@@ -196,6 +232,18 @@ def topk(
 def sort(self: Array, dim: int = -1, descending: bool = False) -> tuple[Array, Array]:
     order = argsort(self, dim, descending)
     return jnp.take_along_axis(self, order, axis=dim), order
+
+
+def sort_stable(
+    self: Array, stable: bool | None, dim: int = -1, descending: bool = False
+) -> tuple[Array, Array]:
+    del stable  # every order here is
+    return sort(self, dim, descending)
+
+
+def argsort_stable(self: Array, stable: bool, dim: int = -1, descending: bool = False) -> Array:
+    del stable
+    return argsort(self, dim, descending)
 
 
 def argsort(self: Array, dim: int = -1, descending: bool = False) -> Array:
@@ -214,10 +262,12 @@ TABLE: dict[str, Callable[..., Any]] = {
     "aten.var.default": var, "aten.std.default": std,
     "aten.var.dim": var_dim, "aten.std.dim": std_dim,
     "aten.var.correction": var_correction, "aten.std.correction": std_correction,
-    "aten.var_mean.correction": var_mean,
+    "aten.var_mean.correction": var_mean, "aten.var_mean.dim": var_mean_dim,
+    "aten.std_mean.correction": std_mean, "aten.std_mean.dim": std_mean_dim,
     "aten.amax.default": amax, "aten.amin.default": amin,
     "aten.max.default": max_, "aten.min.default": min_,
     "aten.max.dim": max_dim, "aten.min.dim": min_dim,
+    "aten.aminmax.default": aminmax, "aten.median.dim": median_dim,
     "aten.argmax.default": argmax, "aten.argmin.default": argmin,
     "aten.any.default": any_, "aten.any.dim": any_, "aten.any.dims": any_,
     "aten.all.default": all_, "aten.all.dim": all_, "aten.all.dims": all_,
@@ -226,5 +276,6 @@ TABLE: dict[str, Callable[..., Any]] = {
     "aten.linalg_vector_norm.default": vector_norm,
     "aten.norm.Scalar": norm, "aten.norm.ScalarOpt_dim": norm_dim,
     "aten.topk.default": topk, "aten.sort.default": sort, "aten.argsort.default": argsort,
+    "aten.sort.stable": sort_stable, "aten.argsort.stable": argsort_stable,
     "aten.sym_numel.default": numel,
 }  # fmt: skip

@@ -147,6 +147,31 @@ def _nearest_2d(exact: bool) -> Callable[..., Array]:
     return upsample
 
 
+def _nearest_3d(exact: bool) -> Callable[..., Array]:
+    def upsample(
+        self: Array,
+        output_size: Sequence[int],
+        scales_d: float | None = None,
+        scales_h: float | None = None,
+        scales_w: float | None = None,
+    ) -> Array:
+        return _take(self, 3, output_size, (scales_d, scales_h, scales_w), exact)
+
+    return upsample
+
+
+def upsample_trilinear3d(
+    self: Array,
+    output_size: Sequence[int],
+    align_corners: bool,
+    scales_d: float | None = None,
+    scales_h: float | None = None,
+    scales_w: float | None = None,
+) -> Array:
+    scales = (scales_d, scales_h, scales_w)
+    return _mix(self, 3, output_size, scales, align_corners, _linear)
+
+
 def upsample_linear1d(
     self: Array, output_size: Sequence[int], align_corners: bool, scales: float | None = None
 ) -> Array:
@@ -217,6 +242,9 @@ TABLE: dict[str, Callable[..., Any]] = {
     "aten._upsample_nearest_exact1d.default": _nearest_1d(True),
     "aten.upsample_nearest2d.default": _nearest_2d(False),
     "aten._upsample_nearest_exact2d.default": _nearest_2d(True),
+    "aten.upsample_nearest3d.default": _nearest_3d(False),
+    "aten._upsample_nearest_exact3d.default": _nearest_3d(True),
+    "aten.upsample_trilinear3d.default": upsample_trilinear3d,
     "aten.upsample_linear1d.vec": _mix_vec(1, _linear),
     "aten.upsample_linear1d.default": upsample_linear1d,
     "aten.upsample_bilinear2d.vec": _mix_vec(2, _linear),

@@ -140,12 +140,26 @@ def chunk(self: Array, chunks: int, dim: int = 0) -> tuple[Array, ...]:
     return split(self, max(1, -(-self.shape[dim] // chunks)), dim)
 
 
+def tensor_split(self: Array, sections: int, dim: int = 0) -> tuple[Array, ...]:
+    """Returns as many parts; where they cannot be alike, the first ones are one longer."""
+    each, more = divmod(self.shape[dim], sections)
+    return split_with_sizes(self, [each + (i < more) for i in range(sections)], dim)
+
+
+def tensor_split_at(self: Array, indices: Sizes, dim: int = 0) -> tuple[Array, ...]:
+    return tuple(jnp.split(self, list(indices), axis=dim))
+
+
 def unbind(self: Array, dim: int = 0) -> tuple[Array, ...]:
     return tuple(select(self, dim, i) for i in range(self.shape[dim]))
 
 
 def flip(self: Array, dims: Sizes) -> Array:
     return jnp.flip(self, tuple(dims))
+
+
+def rot90(self: Array, k: int = 1, dims: Sizes = (0, 1)) -> Array:
+    return jnp.rot90(self, k, (dims[0], dims[1]))
 
 
 def roll(self: Array, shifts: Sizes, dims: Sizes = ()) -> Array:
@@ -164,6 +178,17 @@ def triu(self: Array, diagonal: int = 0) -> Array:
 
 def diagonal(self: Array, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Array:
     return jnp.diagonal(self, offset, dim1, dim2)
+
+
+def diff(
+    self: Array,
+    n: int = 1,
+    dim: int = -1,
+    prepend: Array | None = None,
+    append: Array | None = None,
+) -> Array:
+    ends = {"prepend": prepend, "append": append}
+    return jnp.diff(self, n, dim, **{key: end for key, end in ends.items() if end is not None})
 
 
 def unfold(self: Array, dimension: int, size: int, step: int) -> Array:
@@ -216,6 +241,7 @@ TABLE: dict[str, Callable[..., Any]] = {
     ),
     "aten.t.default": t, "aten.numpy_T.default": t, "aten.mT.default": swap_last,
     "aten.adjoint.default": swap_last,
+    "aten.swapdims.default": transpose, "aten.ravel.default": lambda self: self.reshape(-1),
     "aten.permute.default": permute, "aten.permute_copy.default": permute,
     "aten.movedim.int": movedim, "aten.movedim.intlist": movedim,
     "aten.unsqueeze.default": unsqueeze, "aten.squeeze.default": squeeze,
@@ -232,8 +258,13 @@ TABLE: dict[str, Callable[..., Any]] = {
     "aten.stack.default": stack, "aten.hstack.default": hstack, "aten.vstack.default": vstack,
     "aten.split.Tensor": split, "aten.split_with_sizes.default": split_with_sizes,
     "aten.split.sizes": lambda self, split_size, dim=0: split_with_sizes(self, split_size, dim),
+    "aten.unsafe_split.Tensor": split, "aten.unsafe_chunk.default": chunk,
+    "aten.tensor_split.sections": tensor_split, "aten.tensor_split.indices": tensor_split_at,
     "aten.chunk.default": chunk, "aten.unbind.int": unbind,
     "aten.flip.default": flip, "aten.roll.default": roll,
+    "aten.rot90.default": rot90, "aten.diff.default": diff,
+    "aten.fliplr.default": lambda self: flip(self, (1,)),
+    "aten.flipud.default": lambda self: flip(self, (0,)),
     "aten.tril.default": tril, "aten.triu.default": triu, "aten.diagonal.default": diagonal,
     "aten.unfold.default": unfold, "aten.pixel_shuffle.default": pixel_shuffle,
     "aten.pixel_unshuffle.default": pixel_unshuffle,

@@ -52,6 +52,11 @@ def assert_scalar(self: Number, assert_msg: str) -> None:
         raise InputError(f"the program asks for something that does not hold: {assert_msg[:200]}")
 
 
+def assert_values(self: jax.Array, assert_msg: str) -> None:
+    """Checks nothing: what must hold of values is known to no compiled graph."""
+    del self, assert_msg
+
+
 def assert_metadata(
     a: jax.Array,
     size: Sequence[int] | None = None,
@@ -85,6 +90,7 @@ TABLE: dict[str, Callable[..., Any]] = {
     "torch.sym_ite": choose, "torch.sym_sum": total,
     "torch._sym_sqrt": _one(math.sqrt),
     "aten._assert_scalar.default": assert_scalar,
+    "aten._assert_async.msg": assert_values,
     "aten._assert_tensor_metadata.default": assert_metadata,
     "aten.sym_constrain_range.default": constrain,
     "aten.sym_constrain_range_for_size.default": constrain,

@@ -20,6 +20,8 @@ from msae_jax.interop.graph import (
     creation,
     elementwise,
     linear,
+    losses,
+    matrices,
     norms,
     picking,
     pools,
@@ -28,18 +30,22 @@ from msae_jax.interop.graph import (
     resizing,
     shapes,
     symbols,
+    warping,
 )
 
 OPERATORS: dict[str, Callable[..., Any]] = {
     **elementwise.TABLE,
     **activations.TABLE,
+    **losses.TABLE,
     **linear.TABLE,
+    **matrices.TABLE,
     **convolutions.TABLE,
     **norms.TABLE,
     **shapes.TABLE,
     **picking.TABLE,
     **pools.TABLE,
     **resizing.TABLE,
+    **warping.TABLE,
     **reductions.TABLE,
     **creation.TABLE,
     **recurrent.TABLE,
@@ -55,7 +61,8 @@ _VIEWS = """
     broadcast_to.default broadcast_tensors.default split.Tensor split_with_sizes.default
     split.sizes chunk.default unbind.int select.int slice.Tensor narrow.default
     diagonal.default unfold.default contiguous.default alias.default detach.default to.dtype
-    to.dtype_layout
+    to.dtype_layout to.device to.other tensor_split.sections tensor_split.indices
+    swapdims.default ravel.default lift_fresh.default
 """
 VIEWS = frozenset(f"aten.{name}" for name in _VIEWS.split())
 """Operators whose result may be the memory of their first argument, seen in another way."""

@@ -30,6 +30,7 @@ from msae_jax.runs.arrays import from_states
 from msae_jax.runs.writer import Writer
 from msae_jax.system import names
 from msae_jax.system.files import new_folder, replacing
+from msae_jax.system.names import is_program
 from msae_jax.train.seeds import Member, init_states
 
 Opened = checkpoint.Checkpoint | checkpoint.OneModel
@@ -217,6 +218,8 @@ def check_channel_order(path: str | Path, model: nn.Module, samples: data.Sample
     """
     shape = samples.shape[1:]
     flat = len(model.sample_shape) == 1
+    if is_program(str(path)):
+        return  # which says how it reads them
     if Path(path).is_file() and flat and len(shape) == 3 and 1 < shape[2] <= shape[0]:
         raise InputError(
             f"{path} is of a model that reads flat samples, whose order for images {list(shape)} "

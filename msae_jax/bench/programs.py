@@ -15,7 +15,8 @@ import numpy as np
 from msae_jax.bench.compare import AGREE, AGREE_NOISY, Result, check_counts, in_turn, nbytes
 from msae_jax.config import Objective, OptimizerConfig
 from msae_jax.errors import InputError
-from msae_jax.interop.exported import Exported, batch_symbol, example_inputs
+from msae_jax.interop.autoencoder import Autoencoder
+from msae_jax.interop.exported import batch_symbol, example_inputs
 from msae_jax.interop.files.pt2 import read_pt2
 from msae_jax.interop.pt2 import fields
 from msae_jax.interop.torch_files import float32
@@ -39,8 +40,8 @@ def bench_program(
 ) -> list[Result]:
     """Times a program's forward pass and its training, in turn with PyTorch's.
 
-    A pass is `steps` batches of noise, from memory to the mean of the outputs; an epoch is as many
-    steps of Adam on the squared error of the reconstruction, with the KL term where the
+    A pass is `steps` batches of noise, from memory to the mean size of the first output; an epoch
+    is as many steps of Adam on the squared error of the reconstruction, with the KL term where the
     posterior is known, or of a program that is no autoencoder on the mean square of its outputs.
     Each side first makes one that is not timed.
 
@@ -54,20 +55,23 @@ def bench_program(
     check_counts(steps, repeats)
     if batch_size < 1:
         raise InputError(f"--batch-size is a number from 1, got {batch_size}.")
-    module = Exported(**fields(read_pt2(path), str(path)))
+    module = Autoencoder(**fields(read_pt2(path), str(path)))
     problem = _problem(module, batch_size, steps or STEPS)
     sides = _ours(problem)
     if importlib.util.find_spec("torch") is not None:
         from msae_jax.bench import torch_programs
 
-        sides |= torch_programs.sides(Path(path), problem, compiled=compiled)
+        sides |= torch_programs.sides(problem, compiled=compiled)
     return [_timed(problem, task, sides, repeats, str(path)) for task in ("forward", "train")]
 
 
-def _problem(module: Exported, batch_size: int, steps: int) -> Problem:
+def _problem(module: Autoencoder, batch_size: int, steps: int) -> Problem:
     variables = jax.tree.map(float32, module.tensors.variables())
     params, buffers = program_trace.split(module, variables)
     graph = module.computation.graph
+    if not graph.user_inputs or not module.tensors.parameters:
+        lacking = "inputs" if not graph.user_inputs else "parameters that are trained"
+        raise InputError(f"{module.computation.source} has no {lacking}: nothing to time.")
     rng = np.random.default_rng(0)
     shapes = example_inputs(graph, batch_size if batch_symbol(graph) is not None else None)
 
@@ -77,7 +81,7 @@ def _problem(module: Exported, batch_size: int, steps: int) -> Problem:
         return rng.integers(0, 2, shape.shape).astype(shape.dtype)
 
     batches = [[drawn(shape) for shape in shapes] for _ in range(steps)]
-    evaluation, training = (program_trace.roles_of(module, train, {}) for train in (False, True))
+    evaluation, training = (_told(module, train) for train in (False, True))
     likelihood = "bernoulli" if "logits" in training else "gaussian"
     return Problem(
         module,
@@ -91,20 +95,29 @@ def _problem(module: Exported, batch_size: int, steps: int) -> Problem:
     )
 
 
+def _told(module: Autoencoder, train: bool) -> dict[str, str]:
+    """Returns the roles of outputs, which both sides see; log_var only beside mu."""
+    outputs = module.graph_for(train).graph.output_names
+    found = {k: v for k, v in program_trace.roles_of(module, train).items() if v in outputs}
+    whole = {"mu", "log_var"} <= set(found)
+    found = {k: v for k, v in found.items() if whole or k not in ("mu", "log_var")}
+    return found if {"recon", "logits"} & set(found) else {}
+
+
 def _ours(problem: Problem) -> dict[str, Call]:
     """Returns our calls by task and side: a pass, and an epoch as one compiled program."""
     x = [jnp.asarray(np.stack(arrays)) for arrays in zip(*problem.batches, strict=True)]
     params = jax.tree.map(jnp.asarray, problem.params)
     buffers = jax.tree.map(jnp.asarray, problem.buffers)
-    run = jax.jit(partial(_outputs, problem, False))
+    run, key = jax.jit(partial(_outputs, problem, False)), jax.random.key(0)
     optimizer = make_optimizer(OptimizerConfig(learning_rate=problem.learning_rate), 1)
     step = program_trace.step_of(problem, optimizer)
 
     def forward() -> float:
         total = 0.0
-        for batch in problem.batches:
-            outputs = run(params, buffers, batch)
-            total += float(np.mean(_first_float(outputs)))
+        for number, batch in enumerate(problem.batches):
+            outputs = run(params, buffers, batch, jax.random.fold_in(key, number))
+            total += float(np.abs(_first_float(outputs)).mean())
         return total
 
     @partial(jax.jit, donate_argnums=0)
@@ -127,14 +140,15 @@ def _ours(problem: Problem) -> dict[str, Call]:
     return {"forward ours": forward, "train ours": trained}
 
 
-def _outputs(problem: Problem, train: bool, params: Any, buffers: Any, inputs: Any) -> Any:
-    key = jax.random.key(0)
+def _outputs(
+    problem: Problem, train: bool, params: Any, buffers: Any, inputs: Any, key: jax.Array
+) -> Any:
     return program_trace.run(problem, params, buffers, key, inputs, train).outputs
 
 
 def _first_float(outputs: Any) -> np.ndarray:
     """Returns the first output that is of floats, or the first."""
-    arrays = [np.asarray(y) for y in outputs if y is not None]
+    arrays = [np.asarray(y) for y in outputs if hasattr(y, "dtype")]
     return next((y for y in arrays if y.dtype.kind == "f"), arrays[0])
 
 
@@ -174,5 +188,6 @@ def _timed(problem: Problem, task: str, calls: dict[str, Call], repeats: int, pa
 def _operations(problem: Problem, task: str) -> float:
     """Returns the operations of a batch as the compiler counts them; 3 times that in training."""
     run = jax.jit(partial(_outputs, problem, task == "train"))
-    cost = run.lower(problem.params, problem.buffers, problem.batches[0]).cost_analysis() or {}
+    lowered = run.lower(problem.params, problem.buffers, problem.batches[0], jax.random.key(0))
+    cost = lowered.cost_analysis() or {}
     return float(cost.get("flops", 0.0)) * (3 if task == "train" else 1)

@@ -11,7 +11,7 @@ import typer
 from msae_jax.cli.app import DataDir, app
 from msae_jax.cli.reading import reads
 from msae_jax.cli.settings import TRAINING, with_settings
-from msae_jax.errors import InputError
+from msae_jax.errors import InputError, printable
 
 if TYPE_CHECKING:
     from msae_jax.config import TrainConfig
@@ -77,6 +77,7 @@ def train(
     if resume and model is None and saved is None and not sweep:
         raise InputError(f"{out} holds no run to resume: give its directory, or say --model.")
     settings = _settings(model, changes, saved)
+    _note(settings)
     name = f"{_shown(settings)}-{Path(settings.data.partition('?')[0]).stem}"
     name = name.replace(":", ".")  # package.module:Class, tfds:NAME: not every system takes a colon
     devices = {"seeds_at_once": seeds_at_once, "data_devices": data_devices}
@@ -88,6 +89,18 @@ def train(
         _many(settings, members, out or Path("runs", f"{name}-seeds"), resume, data_dir, devices)
     else:
         _one(settings, out or Path("runs", f"{name}-{settings.seed}"), resume, data_dir)
+
+
+def _note(settings: TrainConfig) -> None:
+    """Prints what PyTorch would train otherwise of a program, and what was assumed of it."""
+    from msae_jax.system.names import is_program
+
+    if is_program(settings.model.name):
+        from msae_jax import models
+        from msae_jax.interop import programs
+
+        for sentence in programs.remarks(models.build(settings.model)):
+            print(f"msae: note: {printable(f'{_shown(settings)}: {sentence}')}", file=sys.stderr)
 
 
 def _shown(settings: TrainConfig) -> str:

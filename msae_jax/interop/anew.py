@@ -96,12 +96,16 @@ def _embedding(key: jax.Array, leaf: str, arrays: Arrays) -> jax.Array:
 
 def _recurrent(key: jax.Array, leaf: str, arrays: Arrays) -> jax.Array:
     hidden = arrays["weight_hh_l0"].shape[1]
+    if "weight_hr_l0" in arrays:  # projected: the state is narrower than the hidden size
+        hidden = arrays["weight_hr_l0"].shape[1]
     return _uniform(key, arrays[leaf].shape, 1 / math.sqrt(hidden))
 
 
 def _attention(key: jax.Array, leaf: str, arrays: Arrays) -> jax.Array:
     if leaf.endswith("bias"):
         return jnp.zeros(arrays[leaf].shape)
+    if leaf in ("bias_k", "bias_v"):  # Xavier's normal distribution of [1, 1, E]
+        return jax.random.normal(key, arrays[leaf].shape) / math.sqrt(arrays[leaf].shape[-1])
     fan_out, fan_in = arrays[leaf].shape
     return _uniform(key, arrays[leaf].shape, math.sqrt(6 / (fan_in + fan_out)))
 

@@ -140,7 +140,9 @@ class Autoencoder(Exported):
             raise InputError(self._no_latent())
         name = values["z"]
         sizes = self.computation.graph.metas[name].sizes[1:]
-        x = jnp.zeros((len(z), *self.sample_shape), jnp.float32)
+        first = self.computation.graph.metas[self.computation.graph.user_inputs[0].name]
+        dtype = jax.dtypes.canonicalize_dtype(first.dtype)
+        x = jnp.zeros((len(z), *self.sample_shape), dtype)
         given = {name: z.reshape(len(z), *sizes)}
         target = values.get("recon", values.get("logits", ""))
         found = self.computed((x,), kept=(target,), given=given).values[target]
@@ -175,8 +177,10 @@ class Autoencoder(Exported):
             return jnp.moveaxis(x, -1, 1)
         if len(wanted) == len(got) + 1 and _fits(wanted, (1, *got)):
             return x[:, None]
+        if len(got) == len(wanted) + 1 and got[-1] == 1 and _fits(wanted, got[:-1]):
+            return x[..., 0]
         if len(wanted) == 1 and len(got) > 1 and _fits(wanted, (math.prod(got),)):
-            return (jnp.moveaxis(x, -1, 1) if len(got) == 3 else x).reshape(len(x), -1)
+            return (jnp.moveaxis(x, -1, 1) if _has_channels_last(got) else x).reshape(len(x), -1)
         if len(got) == 1 and all(isinstance(n, int) for n in wanted):
             shape = tuple(n for n in wanted if isinstance(n, int))
             if math.prod(shape) == got[0]:
@@ -199,15 +203,15 @@ class Autoencoder(Exported):
                 f"which is not that of samples {list(x.shape)}: say which output it is, "
                 "--set recon=0."
             )
-        wanted, got = self.computation.graph.metas[self.computation.graph.user_inputs[0].name], x
-        sizes = wanted.sizes[1:]
-        if _fits(sizes, got.shape[1:]) or got.ndim == 2:
+        sizes = self.computation.graph.metas[self.computation.graph.user_inputs[0].name].sizes[1:]
+        shape = x.shape[1:]
+        if len(sizes) == 1:
+            moved = _has_channels_last(shape)
+        else:
+            moved = not _fits(sizes, shape) and _fits(sizes, (shape[-1], *shape[:-1]))
+        if not moved:
             return y.reshape(x.shape)
-        rest, channels = got.shape[1:-1], got.shape[-1]
-        moved = _fits(sizes, (channels, *rest)) or (len(sizes) == 1 and got.ndim == 4)
-        if moved and not _fits(sizes, (1, *got.shape[1:])):
-            return jnp.moveaxis(y.reshape(len(x), channels, *rest), 1, -1)
-        return y.reshape(x.shape)
+        return jnp.moveaxis(y.reshape(len(x), shape[-1], *shape[:-1]), 1, -1)
 
     def state_dict(self, variables: Any) -> dict[str, np.ndarray]:
         """Returns PyTorch's state dict of variables; see `Tensors.state_dict`."""
@@ -218,6 +222,11 @@ def _fits(sizes: tuple[int | Free, ...], shape: tuple[int, ...]) -> bool:
     return len(sizes) == len(shape) and all(
         isinstance(size, Free) or size == n for size, n in zip(sizes, shape, strict=True)
     )
+
+
+def _has_channels_last(shape: tuple[int, ...]) -> bool:
+    """Whether images [H, W, C] are given and not [C, H, W], where a channel is one of 1 or 3."""
+    return len(shape) == 3 and not (shape[0] in (1, 3) and shape[-1] not in (1, 3))
 
 
 def _listed(shown: list[Any]) -> str:

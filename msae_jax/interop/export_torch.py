@@ -27,6 +27,7 @@ from msae_jax.interop.verification.programs import RECORDED
 from msae_jax.system.files import replacing
 
 SAMPLES = 3  # of the example: PyTorch takes a size of 0 or 1 for fixed
+PARTS = ("encode", "decode")
 _SEED = 0
 
 
@@ -71,6 +72,10 @@ def export_torch(
         raise InputError(f"--out must end in .pt2, got {out}.")
     if out.exists() and not overwrite:
         raise InputError(f"{out} exists: choose another --out, or --overwrite to replace it.")
+    apart = [out.with_name(f"{out.stem}-{name}.pt2") for name in PARTS]
+    taken = [path for path in apart if path.exists()]
+    if taken and not overwrite:
+        raise InputError(f"{taken[0]} exists: choose another --out, or --overwrite to replace it.")
     module = _module(target, dict(arguments or {}))
     if weights is not None:
         _load(module, read_tensors(weights, key), str(weights))
@@ -98,7 +103,7 @@ def _module(target: str, arguments: dict[str, Any]) -> Any:
             assert spec.loader is not None
             sys.path.insert(0, str(Path(where).resolve().parent))
             code = importlib.util.module_from_spec(spec)
-            sys.modules[spec.name] = code
+            sys.modules.setdefault(spec.name, code)  # as pickles and dataclasses look it up
             spec.loader.exec_module(code)
         else:
             code = importlib.import_module(where)
@@ -137,13 +142,19 @@ def _example(shapes: Sequence[Sequence[int]], dtypes: Sequence[str]) -> tuple[An
 
     if not shapes:
         raise InputError("--input-shape is needed: the shape of one sample, such as 1,28,28.")
+    if len(dtypes) > len(shapes):
+        raise InputError(f"{len(dtypes)} --input-dtype for {len(shapes)} --input-shape.")
     generator = torch.Generator().manual_seed(_SEED)
     found = []
     for number, shape in enumerate(shapes):
         name = dtypes[number] if number < len(dtypes) else "float32"
         dtype = getattr(torch, name, None)
-        if not isinstance(dtype, torch.dtype):
-            raise InputError(f"--input-dtype {name!r} is no dtype of PyTorch, such as float32.")
+        if (
+            not isinstance(dtype, torch.dtype)
+            or dtype.is_complex
+            or name in ("float16", "half", "bfloat16")
+        ):
+            raise InputError(f"--input-dtype {name!r}: expected float32, float64 or integers.")
         size = (SAMPLES, *shape)
         if dtype.is_floating_point:
             found.append(torch.rand(size, generator=generator, dtype=dtype))
@@ -186,7 +197,11 @@ def _write(
     evaluation = _exported(module.eval(), example, "the module in evaluation mode")
     programs = {"model": evaluation}
     if with_training:
-        training = _exported(module.train(), example, "the module in training mode")
+        try:
+            training = _exported(module.train(), example, "the module in training mode")
+        except InputError as error:
+            written.notes.append(f"without the graph of training: {error}")
+            training = evaluation
         module.eval()
         if _text(training) != _text(evaluation):
             programs[TRAINING] = training
@@ -194,7 +209,8 @@ def _write(
     with replacing(out, overwrite) as temporary:
         renamed = temporary.with_name(f"{temporary.name}.pt2")  # as PyTorch wants it
         try:
-            package_pt2(renamed, exported_programs=programs, extra_files={RECORDED: recorded})
+            extra = {} if recorded is None else {RECORDED: recorded}
+            package_pt2(renamed, exported_programs=programs, extra_files=extra)
             renamed.replace(temporary)
         finally:
             renamed.unlink(missing_ok=True)
@@ -214,25 +230,40 @@ def _write(
 
 def _text(program: Any) -> str:
     """Returns the nodes of a program as text, by which two graphs are compared."""
-    return "\n".join(
-        f"{node.op} {node.target} {node.args} {dict(node.kwargs)}" for node in program.graph.nodes
-    )
+    nodes = [f"{n.op} {n.target} {n.args} {dict(n.kwargs)}" for n in program.graph.nodes]
+    return "\n".join([*nodes, *(f"{k} {v!r}" for k, v in program.constants.items())])
 
 
-def _recorded(program: Any, example: tuple[Any, ...]) -> str:
+def _recorded(program: Any, example: tuple[Any, ...]) -> str | None:
     """Returns inputs and what PyTorch makes of them, normal draws at their means.
 
-    They are safetensors, in base64: PyTorch takes text alone.
+    They are safetensors, in base64: PyTorch takes text alone. None of a program that draws from
+    anything else, which has no mean to be compared with.
     """
     import torch
     from safetensors.numpy import save
 
-    from msae_jax.interop.verification.torch_program import outputs_at_means
+    normal = [torch.ops.aten.randn.default, torch.ops.aten.randn_like.default]
+    tags = [node for node in program.graph.nodes if node.op == "call_function"
+            and torch.Tag.nondeterministic_seeded in getattr(node.target, "tags", ())]  # fmt: skip
+    if any(node.target not in normal for node in tags):
+        return None
 
+    class AtMeans(torch.fx.Interpreter):
+        def run_node(self, n: Any) -> Any:
+            value = super().run_node(n)
+            return torch.zeros_like(value) if n.target in normal else value
+
+    given = iter(example)
+    held = dict(program.state_dict) | dict(program.constants)
+    specs = program.graph_signature.input_specs
+    args = [next(given) if spec.target is None else held[spec.target] for spec in specs]
     with torch.no_grad():
-        outputs = outputs_at_means(program, example)
+        found = AtMeans(program.graph_module).run(*args)
+    outputs = zip(found, program.graph_signature.output_specs, strict=True)
+    user = [value for value, spec in outputs if spec.kind.name == "USER_OUTPUT"]
     arrays = {f"input_{i}": x.numpy() for i, x in enumerate(example)}
-    arrays |= {f"output_{i}": y.detach().numpy() for i, y in outputs.items()}
+    arrays |= {f"output_{i}": y.numpy() for i, y in enumerate(user) if isinstance(y, torch.Tensor)}
     data = save({name: np.array(array, order="C") for name, array in arrays.items()})
     return base64.b64encode(data).decode()
 
@@ -243,14 +274,12 @@ def _write_apart(
     """Writes a module's `encode` and `decode` as programs of their own, where it has them."""
     import torch
 
-    if not all(callable(getattr(module, name, None)) for name in ("encode", "decode")):
+    if not all(callable(getattr(module, name, None)) for name in PARTS):
         written.notes.append("it cannot be cut at a latent, and has no encode and decode")
         return
     inputs: tuple[Any, ...] = example
-    for name in ("encode", "decode"):
+    for name in PARTS:
         path = out.with_name(f"{out.stem}-{name}.pt2")
-        if path.exists() and not overwrite:
-            raise InputError(f"{path} exists: move it, or --overwrite to replace it.")
         part = copy.copy(module)
         object.__setattr__(part, "forward", getattr(module, name))
         _write(part, inputs, path, overwrite, written, with_training=False)

@@ -31,6 +31,7 @@ class Tensors:
         self.buffers = [name for name in self.order if name not in saved and name not in self.tied]
         self.initial = program.state
         self.constants: dict[str, Any] = dict(program.constants)
+        self.training_constants: dict[str, Any] = dict(program.training_constants)
 
     def variables(self) -> dict[str, Any]:
         """Returns the values of the file as variables, dtypes unchanged."""
@@ -115,7 +116,7 @@ class Exported(nn.Module):
                 for name, value in tree.items():
                     self.put_variable(collection, name, jax.tree.map(jnp.asarray, value))
         flat = flattened(self.variables)
-        values = self.tensors.constants | flat
+        values = self.constants(train) | flat
         values |= {name: flat[first] for name, first in self.tensors.tied.items()}
         found = self.graph_for(train).run(values, inputs, train=train, **how)
         if self.is_mutable_collection("batch_stats") and not self.is_initializing():
@@ -125,6 +126,11 @@ class Exported(nn.Module):
     def graph_for(self, train: bool) -> Computation:
         """Returns the graph of a mode."""
         return self.training if train and self.training is not None else self.computation
+
+    def constants(self, train: bool) -> dict[str, Any]:
+        """Returns the constants of the graph of a mode."""
+        own = train and self.training is not None
+        return self.tensors.training_constants if own else self.tensors.constants
 
     def start(self) -> dict[str, Any]:
         """Returns the variables that `init` gives: those of the file."""

@@ -21,7 +21,7 @@ _REPEATS = {
 
 
 def posterior(graph: Graph) -> dict[str, str]:
-    """Returns mu and log_var of mu + eps exp(log_var / 2), if there is one such sum."""
+    """Returns mu, log_var and z of z = mu + eps exp(log_var / 2), if there is one such sum."""
     made = {name: node for node in graph.nodes for name in node.values}
     found = []
     for node in graph.nodes:
@@ -31,7 +31,8 @@ def posterior(graph: Graph) -> dict[str, str]:
         for mu, noise in (ends, ends[::-1]):
             log_var = _log_variance(graph, made, noise)
             if isinstance(mu, Ref) and log_var is not None:
-                found.append({"mu": _source(graph, made, mu.name), "log_var": log_var})
+                mean = _source(graph, made, mu.name)
+                found.append({"mu": mean, "log_var": log_var, "z": node.values[0]})
     return found[0] if len(found) == 1 else {}
 
 

@@ -7,23 +7,24 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import flax.linen as nn
+
 from msae_jax import models
 from msae_jax.config import ModelConfig, TrainConfig
 from msae_jax.errors import InputError
 from msae_jax.interop.autoencoder import Autoencoder
 from msae_jax.interop.files.pt2 import read_pt2
-from msae_jax.interop.pt2 import fields
+from msae_jax.interop.pt2 import fields, notes
 from msae_jax.interop.roles import ROLES
 from msae_jax.models.record import ModelRecord
 from msae_jax.recipes import recipe
-from msae_jax.system import names
 
 
 def open_model(path: str) -> ModelRecord:
     """Returns the record of the model in a `.pt2` file; a file that has not changed is read once.
 
     Raises:
-      InputError: as `interop.load_pt2` says, or the program takes several inputs.
+      InputError: as `interop.load_pt2` says.
     """
     file = Path(path)
     if not file.is_file():
@@ -35,11 +36,6 @@ def open_model(path: str) -> ModelRecord:
 @functools.lru_cache(maxsize=4)
 def _opened(path: str, changed: int, size: int) -> ModelRecord:
     made = fields(read_pt2(path), path)
-    count = len(made["computation"].graph.user_inputs)
-    if count != 1:
-        raise InputError(
-            f"{path} takes {count} inputs, and an autoencoder one: `msae apply` computes it."
-        )
     return ModelRecord(functools.partial(Autoencoder, **made), label=Path(path).name)
 
 
@@ -60,6 +56,13 @@ def load(path: Path, given: ModelConfig | None) -> tuple[Autoencoder, dict[str, 
     return model, model.tensors.variables(), replace(recipe(str(path)), model=config)
 
 
+def remarks(model: nn.Module) -> list[str]:
+    """Returns what is to be known before a program is trained: see `pt2.notes` and `assumed`."""
+    assert isinstance(model, Autoencoder)
+    said = assumed(model)
+    return [*notes(model), *([] if said is None else [said])]
+
+
 def assumed(model: Autoencoder) -> str | None:
     """Returns which values have which roles without having been named; None where none has."""
     named = {role for role in ROLES if getattr(model, role) is not None}
@@ -73,8 +76,3 @@ def assumed(model: Autoencoder) -> str | None:
         return None
     listed = ", ".join(f"{role} is {what}" for role, what in found.items())
     return f"taken that {listed}. If it is otherwise: --set ROLE=OUTPUT, such as --set recon=0"
-
-
-def is_program(path: str | Path) -> bool:
-    """Whether a path names a `.pt2` file."""
-    return names.is_program(str(path))

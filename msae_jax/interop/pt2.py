@@ -78,13 +78,13 @@ def fields(program: Program, source: str) -> dict[str, Any]:
     tensors = Tensors(program)
     computation = Computation(program.graph, source)
     training = None if program.training is None else Computation(program.training, source)
-    for each in (computation, training):
-        if each is not None:
-            _check_trace(each, tensors)
+    _check_trace(computation, tensors, tensors.constants)
+    if training is not None:
+        _check_trace(training, tensors, tensors.training_constants)
     return {"computation": computation, "tensors": tensors, "training": training}
 
 
-def _check_trace(computation: Computation, tensors: Tensors) -> None:
+def _check_trace(computation: Computation, tensors: Tensors, constants: dict[str, Any]) -> None:
     """Traces the program once, so that whatever it cannot do is refused before it is run.
 
     Raises:
@@ -112,9 +112,7 @@ def _check_trace(computation: Computation, tensors: Tensors) -> None:
     given = {
         k: jax.ShapeDtypeStruct(v.shape, named(None, v.dtype)) for k, v in tensors.initial.items()
     }
-    given |= {
-        k: jax.ShapeDtypeStruct(v.shape, named(None, v.dtype)) for k, v in tensors.constants.items()
-    }
+    given |= {k: jax.ShapeDtypeStruct(v.shape, named(None, v.dtype)) for k, v in constants.items()}
     found = jax.eval_shape(run, given, key, *example_inputs(graph))
     results = [result.value for result in graph.outputs if result.kind == "user"]
     for number, (value, result) in enumerate(zip(found, results, strict=True)):

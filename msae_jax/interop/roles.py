@@ -42,13 +42,16 @@ def resolved(graph: Graph, named: Mapping[str, int | str], source: str) -> dict[
             return found
         found["recon"] = recon
     known = {} if {"mu", "log_var"} & set(found) else posterior(graph)
+    sampled = known.pop("z", None)
     found |= known
     if "z" not in found:
-        latent = _latent(graph, found.get("logits", found.get("recon", "")))
-        if latent is not None:
-            found["z"] = latent
-        elif "mu" in found:
-            found["z"] = found["mu"]
+        target = found.get("logits", found.get("recon", ""))
+        passed = cuts(graph, target)
+        # of a posterior, its sample; where this is evaluated at the mean, that is the mean
+        certain = [name for name in (sampled, found.get("mu")) if name in passed]
+        z = certain[0] if certain else found.get("mu") if known else _latent(graph, target)
+        z = found.get("mu") if z is None else z
+        found |= {} if z is None else {"z": z}
     return found
 
 
@@ -59,17 +62,23 @@ def value_named(graph: Graph, role: str, name: int | str, source: str) -> str:
       InputError: it stands for none.
     """
     outputs = graph.output_names
-    if isinstance(name, int) or name.isdecimal():
+    if type(name) not in (int, str) or (type(name) is int and name < 0):
+        raise InputError(f"{role} is an output's number from 0, or a name, got {name!r}.")
+    name = str(name)
+    if name.isdecimal():
         if int(name) < len(outputs) and (output := outputs[int(name)]) is not None:
             return output
         raise InputError(
             f"{source} has the outputs 0 to {len(outputs) - 1}; {role} is given as {name}."
         )
-    of_module = [node for node in graph.nodes if _is_in(node.module, name)]
-    if of_module:
-        last = next(iter(of_module[-1].values), None)
-        if last is not None:
-            return last
+    returned = _returned(graph, name)
+    if len(returned) == 1:
+        return returned[0]
+    if returned:
+        raise InputError(
+            f"{source}: the module {name} returns several values: say --set {role}= one of "
+            f"{', '.join(returned)}."
+        )
     if name in graph.metas:
         return name
     paths = sorted({node.module for node in graph.nodes if node.module})
@@ -77,6 +86,15 @@ def value_named(graph: Graph, role: str, name: int | str, source: str) -> str:
         f"{source} has no output, module or value {name!r} for {role}; its modules are "
         f"{', '.join(paths) or 'none'}."
     )
+
+
+def _returned(graph: Graph, module: str) -> list[str]:
+    """Returns the values that a module makes and what is outside of it uses."""
+    made = {v for n in graph.nodes if _is_in(n.module, module) for v in n.values}
+    outside = [node for node in graph.nodes if not _is_in(node.module, module)]
+    used = {r for node in outside for value in node.arguments.values() for r in refs(value)}
+    used |= {r for result in graph.outputs if result.kind == "user" for r in refs(result.value)}
+    return [v for n in graph.nodes for v in n.values if v in made & used and v in graph.metas]
 
 
 def cuts(graph: Graph, target: str) -> list[str]:
@@ -157,7 +175,9 @@ def _reconstruction(graph: Graph) -> str | None:
     alike = [
         name
         for name in outputs
-        if graph.metas[name].dtype == meta.dtype and _width(graph.metas[name], meta) == width
+        if name in graph.metas
+        and graph.metas[name].dtype == meta.dtype
+        and _width(graph.metas[name], meta) == width
     ]
     same = [name for name in alike if graph.metas[name] == meta]
     return alike[0] if len(alike) == 1 else same[0] if len(same) == 1 else None
@@ -176,7 +196,11 @@ def _width(meta: Meta | None, of_input: Meta | None) -> int | None:
 def _latent(graph: Graph, recon: str) -> str | None:
     """Returns the narrowest of the `cuts`, None where that is not certain."""
     of_input = graph.metas.get(graph.user_inputs[0].name) if graph.user_inputs else None
-    widths = {name: _width(graph.metas.get(name), of_input) for name in cuts(graph, recon)}
+    widths = {
+        name: _width(graph.metas.get(name), of_input)
+        for name in cuts(graph, recon)
+        if name in graph.metas and graph.metas[name].dtype.startswith(("float", "bfloat"))
+    }
     known = {name: width for name, width in widths.items() if width is not None}
     whole = _width(of_input, of_input)
     if not known or whole is None or min(known.values()) >= whole:

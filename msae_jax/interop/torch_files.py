@@ -19,6 +19,7 @@ from msae_jax.interop.autoencoder import Autoencoder
 from msae_jax.interop.files import tensor_files
 from msae_jax.interop.recognition import described, is_near, note_of, recognise, untold
 from msae_jax.recipes import recipe
+from msae_jax.system.names import is_program
 
 
 class Weights(NamedTuple):
@@ -78,7 +79,7 @@ def load_with_tensors(
     an autoencoder that is a part of a larger module, they lack the prefix.
     """
     given = ModelConfig(model) if isinstance(model, str) else model
-    if programs.is_program(path):
+    if is_program(str(path)):
         if key is not None:
             raise InputError(f"--key picks a state dict of a file of several; {path} is a program.")
         program, variables, settings = programs.load(Path(path), given)

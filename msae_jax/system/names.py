@@ -50,7 +50,8 @@ def from_file(kind: str, name: str, named: Collection[str | None] = ()) -> str:
       named: the names that the user gives in this call; those are not marked.
     """
     ours = kind != "data set" and name.startswith("msae_jax.")
-    return name if not is_own(name) or ours or name in named else FromFile(name)
+    plain = not is_own(name) or is_program(name)  # a program is data, whatever its path
+    return name if plain or ours or name in named else FromFile(name)
 
 
 def check_named(by_kind: Mapping[str, str]) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from msae_jax.interop.verification.certificate import Certificate, Check
-from msae_jax.interop.verification.comparison import compare
+from msae_jax.interop.verification.comparison import _rows, compare
 from msae_jax.interop.verification.trace import Arrays, Trace, Training
 
 X, Y = np.arange(1.0, 5.0), np.arange(5.0, 9.0)
@@ -124,3 +124,17 @@ def test_the_bound_of_the_widening_is_named() -> None:
         "tolerance 1.0e-05, widened to 1.0e-04 (no wider than 10 times): PyTorch's own float32 is "
         "1.0e-03 from float64"
     )
+
+
+def test_only_what_rounding_moves_is_excused() -> None:
+    """A unit that is off is 0 on both sides: whatever it does later is held to the tolerance."""
+    gradients = {"w": np.array([0.0, 1e-20, 1.0])}
+    rounded = {"w": np.array([False, True, True])}
+    exact = Trace({}, {}, {}, np.zeros(10), gradients, {10: Training(dict(gradients), {}, {})})
+    rows = _rows(exact, 1e-3, {}, rounded)
+    [row] = [row for row in rows if row.part == "parameters after 10 steps"]
+    apart = np.array([0.005, 0.005, 0.0])
+    moved = row.tightened("w", exact.gradients["w"] + apart, exact.gradients["w"])
+    np.testing.assert_allclose(moved, gradients["w"] + [0.005, 0, 0])
+    further = exact.gradients["w"] + [0, 0.02, 0]
+    np.testing.assert_array_equal(row.tightened("w", further, exact.gradients["w"]), further)

@@ -217,3 +217,67 @@ def test_bench_times_a_program_beside_its_own_graph(vae, tmp_path, capsys):
         assert set(result["seconds"]) == {"ours", "eager"}
         assert result["apart"]["eager"] <= result["tolerance"]
     assert "vae.pt2, train" in capsys.readouterr().out
+
+
+def test_always_on_dropout_is_not_recorded(tmp_path):
+    path = tmp_path / "always.py"
+    path.write_text(
+        "import torch\n"
+        "class Always(torch.nn.Module):\n"
+        "    def __init__(self):\n"
+        "        super().__init__()\n"
+        "        self.layer = torch.nn.Linear(4, 4)\n"
+        "    def forward(self, x):\n"
+        "        return self.layer(torch.nn.functional.dropout(x, 0.5, training=True))\n"
+    )
+    e.export_torch(f"{path}:Always", tmp_path / "m.pt2", [(4,)])
+    certificate = verify(tmp_path / "m.pt2")
+    assert "recorded outputs" not in certificate.facts
+
+
+def test_options_that_no_program_has_are_refused(vae, capsys):
+    assert msae("verify", vae, "--set", "reocn=0") == 2
+    assert "Did you mean 'recon'" in capsys.readouterr().err
+    assert msae("verify", vae, "--model", "baseline-mlp") == 2
+    assert "holds its own model" in capsys.readouterr().err
+    assert msae("verify", vae, "--key", "model") == 2
+    assert "has no --key" in capsys.readouterr().err
+
+
+def test_constants_of_both_graphs_are_their_own(tmp_path):
+    path = tmp_path / "noisy.py"
+    path.write_text(
+        "import torch\n"
+        "class Shifted(torch.nn.Module):\n"
+        "    def __init__(self):\n"
+        "        super().__init__()\n"
+        "        self.layer = torch.nn.Linear(4, 4)\n"
+        "    def forward(self, x):\n"
+        "        x = x + torch.tensor(0.5) if self.training else x\n"
+        "        return self.layer(x) * torch.tensor(2.0)\n"
+    )
+    e.export_torch(f"{path}:Shifted", tmp_path / "m.pt2", [(4,)])
+    opened = load_pt2(tmp_path / "m.pt2")
+    x = np.ones((2, 4), np.float32)
+    w, b = (opened.variables["params"]["layer"][name] for name in ("weight", "bias"))
+    for train, shift in ((False, 0), (True, 0.5)):
+        found = opened.module.apply(opened.variables, x, train=train).recon
+        np.testing.assert_allclose(found, 2 * ((x + shift) @ w.T + b), rtol=1e-5)
+
+
+def test_programs_of_two_inputs_are_converted_and_verified(tmp_path):
+    path = tmp_path / "two.py"
+    path.write_text(
+        "import torch\n"
+        "class Two(torch.nn.Module):\n"
+        "    def __init__(self):\n"
+        "        super().__init__()\n"
+        "        self.layer = torch.nn.Linear(4, 3)\n"
+        "    def forward(self, x, y):\n"
+        "        return self.layer(x) * y\n"
+    )
+    e.export_torch(f"{path}:Two", tmp_path / "m.pt2", [(4,), (3,)])
+    assert msae("convert", tmp_path / "m.pt2", tmp_path / "m.safetensors") == 0
+    certificate = verify(tmp_path / "m.pt2")
+    assert certificate.passed
+    assert certificate.conditions["loss"] == "the mean square of each output"

@@ -43,7 +43,7 @@ ARCHIVE_VERSION = "0"
 SCHEMA_MAJOR = 8
 CONSTANTS = "data/constants/{}_constants_config.json"
 TRAINING = "training"
-"""The name of the program that is the other's training mode, as `export-torch` writes it."""
+"""The name in the file of the graph of training mode, beside that of evaluation."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,8 @@ class Program:
       tied: names in `state` that are the very same tensor as an earlier one, and its name.
       shared: names in `state` that view the same memory as an earlier one in another way.
       torch_version: of the PyTorch that wrote it. schema: its schema version.
-      training: the computation in training mode, where the file has it beside the other.
+      training: the computation in training mode, where the file has it beside the other, and
+        `training_constants`: those of that graph.
       frozen: names of the parameters that are not trained.
       extra: what was written beside the program, by name, up to `MAX_EXTRA` bytes.
     """
@@ -70,6 +71,7 @@ class Program:
     torch_version: str
     schema: tuple[int, int]
     training: Graph | None = None
+    training_constants: dict[str, np.ndarray] = field(default_factory=dict)
     frozen: frozenset[str] = frozenset()
     extra: dict[str, bytes] = field(default_factory=dict)
 
@@ -125,18 +127,25 @@ def _read(members: Members, size: int) -> Program:
         raise ValueError("its tensors repeat their storages beyond twice the file's size")
     arrays = read_arrays(members, views)
     state = {name: arrays[name] for name in state_order(weights, graph)}
-    fixed: dict[str, np.ndarray] = {}
+    fixed: dict[str, dict[str, np.ndarray]] = {TRAINING: {}, model: {}}
     for each, name in constants:
-        array = arrays[f"constant {each} {name}"]
-        if name in fixed and fixed[name].tobytes() != array.tobytes():
-            raise ValueError(f"its two programs have other constants {name[:80]!a}")
-        fixed[name] = array
-    _check_state(graph, state, fixed)
+        fixed[each][name] = arrays[f"constant {each} {name}"]
+    _check_state(graph, state, fixed[model])
     if training is not None:
-        _check_state(training, state, fixed)
+        _check_state(training, state, fixed[TRAINING])
     tied, shared = tied_names({name: weights[name] for name in state})
     return Program(
-        graph, state, fixed, tied, shared, version, schema, training, frozen, _extra(members)
+        graph,
+        state,
+        fixed[model],
+        tied,
+        shared,
+        version,
+        schema,
+        training,
+        fixed[TRAINING],
+        frozen,
+        _extra(members),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -12,10 +13,12 @@ import numpy as np
 import optax
 
 from msae_jax.config import Objective, OptimizerConfig
+from msae_jax.errors import InputError
+from msae_jax.interop.autoencoder import Autoencoder
 from msae_jax.interop.exported import Exported, flattened
 from msae_jax.interop.files.pt2_values import Graph, Node, Ref
 from msae_jax.interop.graph.computation import Computation, Outcome
-from msae_jax.interop.roles import refs, resolved
+from msae_jax.interop.roles import refs
 from msae_jax.interop.verification.trace import Arrays, Trace, Training
 from msae_jax.models.output import Output
 from msae_jax.train import losses
@@ -160,7 +163,7 @@ def run(
 ) -> Outcome:
     """Computes a batch in one of the two modes; see `Computation.run`."""
     tensors = problem.module.tensors
-    values = tensors.constants | params | buffers
+    values = problem.module.constants(train) | params | buffers
     values |= {name: values[first] for name, first in tensors.tied.items()}
     graph: Computation = problem.module.graph_for(train)
     return graph.run(values, tuple(inputs), key=key, train=train, **how)
@@ -264,8 +267,24 @@ def split(module: Exported, variables: Mapping[str, Any]) -> tuple[dict[str, Any
     return {k: flat[k] for k in tensors.parameters}, {k: flat[k] for k in tensors.buffers}
 
 
-def roles_of(module: Exported, train: bool, named: Mapping[str, Any]) -> dict[str, str]:
-    """Returns the values that have roles in a mode; none of a program that is no autoencoder."""
-    computation = module.graph_for(train)
-    found = resolved(computation.graph, named, computation.source)
-    return found if {"recon", "logits"} & set(found) else {}
+def roles_of(module: Exported, train: bool) -> dict[str, str]:
+    """Returns the values that have roles in a mode; none of a program that is no autoencoder.
+
+    Raises:
+      InputError: the reconstruction has another number of values than the input.
+    """
+    if not isinstance(module, Autoencoder) or len(module.computation.graph.user_inputs) != 1:
+        return {}
+    found = module.values(train)
+    target = found.get("recon", found.get("logits"))
+    if target is None:
+        return {}
+    graph = module.graph_for(train).graph
+    sizes = [graph.metas[name].sizes[1:] for name in (graph.user_inputs[0].name, target)]
+    counts = [math.prod(n for n in each if isinstance(n, int)) for each in sizes]
+    if counts[0] != counts[1]:
+        raise InputError(
+            f"{module.computation.source}: the reconstruction {target} has {counts[1]} values a "
+            f"sample, the input {counts[0]}: say which output it is, --set recon=0."
+        )
+    return found

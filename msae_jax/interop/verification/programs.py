@@ -10,7 +10,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from msae_jax.config import ModelConfig, Objective
+from msae_jax.config import Objective
 from msae_jax.errors import InputError
 from msae_jax.interop.autoencoder import Autoencoder
 from msae_jax.interop.exported import Exported, batch_symbol, example_inputs
@@ -18,8 +18,7 @@ from msae_jax.interop.files.pt2 import Program, read_pt2
 from msae_jax.interop.files.tensor_files import arrays_in
 from msae_jax.interop.graph.computation import Computation
 from msae_jax.interop.programs import assumed
-from msae_jax.interop.pt2 import fields, notes
-from msae_jax.interop.roles import ROLES
+from msae_jax.interop.pt2 import notes
 from msae_jax.interop.torch_files import float32
 from msae_jax.interop.verification import program_trace
 from msae_jax.interop.verification.certificate import Certificate, Check
@@ -33,9 +32,13 @@ RECORDED = "recorded.safetensors.base64"
 
 
 def verify_program(
-    path: Path, given: ModelConfig | None, samples: np.ndarray | None, subject: dict[str, Any],
+    path: Path,
+    model: Autoencoder,
+    samples: np.ndarray | None,
+    data_name: str | None,
+    subject: dict[str, Any],
     conditions: dict[str, Any],
-) -> Certificate:  # fmt: skip
+) -> Certificate:
     """Returns the certificate of a `.pt2`.
 
     Without PyTorch: that every operator is known, the round trip, finite values, and the outputs
@@ -43,18 +46,17 @@ def verify_program(
     one and ten steps of Adam.
 
     Args:
-      given: the roles that the user names.
-      samples: `[N, ...]`, in the program's own layout; by default drawn from U(0, 1).
+      model: the program, with the roles that the user names.
+      samples: `[N, ...]` of the data set `data_name`, as the program has them; by default drawn
+        from U(0, 1).
 
     Raises:
-      InputError: as `load_pt2` says; or the program is not of float32 or float64.
+      InputError: as `load_pt2` says; or the program is not of float32 or float64, or has nothing
+        that could be compared.
     """
     program = read_pt2(path)
-    made = fields(program, str(path))
-    module = Exported(**made)
-    named = dict(given.options) if given else {}
-    roles = {k: v for k, v in named.items() if k in ROLES}
-    values = [program_trace.roles_of(module, train, roles) for train in (False, True)]
+    module = Exported(model.computation, model.tensors, model.training)
+    values = [program_trace.roles_of(model, train) for train in (False, True)]
     graph = module.computation.graph
     kinds = {node.operator for node in graph.nodes}
     subject |= {
@@ -62,8 +64,8 @@ def verify_program(
         f"operators, written by PyTorch {program.torch_version}",
         "parameters": sum(program.state[name].size for name in module.tensors.parameters),
     }
-    if values[0] and len(graph.user_inputs) == 1:
-        taken = assumed(Autoencoder(**made, **roles))
+    if values[0]:
+        taken = assumed(model)
         if taken is not None:
             subject["assumed"] = taken
     conditions["notes"] = "; ".join(notes(module)) or "none"
@@ -73,10 +75,10 @@ def verify_program(
         return Certificate(subject, conditions, facts)
     import torch
 
-    problem, said = _problem(module, (values[0], values[1]), samples)
+    problem, said = _problem(module, (values[0], values[1]), samples, data_name)
     conditions["PyTorch"] = f"{torch.__version__}, CPU"
     conditions |= said
-    checks, tried = _against_torch(path, problem)
+    checks, tried = _against_torch(problem)
     if tried > 1:
         conditions["data"] += (
             f"; the {tried}. choice of the later batches: on those before only what follows the "
@@ -114,22 +116,33 @@ def _decoded(text: bytes) -> bytes:
 
 def _recorded(program: Program, module: Exported) -> tuple[bool, str]:
     """Whether the outputs come out that PyTorch had when the file was written, to 1e-5."""
+    count = len(module.computation.graph.user_inputs)
     held = arrays_in(_decoded(program.extra[RECORDED]), module.computation.source)
-    inputs = [held[f"input_{i}"] for i in range(len(module.computation.graph.user_inputs))]
+    if any(f"input_{i}" not in held for i in range(count)):
+        return False, "the file lacks the inputs of what it recorded"
+    inputs = [held[f"input_{i}"] for i in range(count)]
     with jax.default_matmul_precision("highest"), jax.enable_x64(True):
         outputs = jax.jit(module.apply)(module.tensors.variables(), *inputs)
-    worst = 0.0
+    apart = []
     for number, y in enumerate(outputs):
+        if not hasattr(y, "shape"):
+            continue
         wanted = held.get(f"output_{number}")
-        if wanted is not None:
-            apart = np.asarray(y, np.float64) - wanted
-            scale = np.linalg.norm(np.asarray(wanted, np.float64)) or 1.0
-            worst = max(worst, float(np.linalg.norm(apart) / scale))
-    return worst <= 1e-5, f"of {len(inputs[0])} samples, {worst:.1e} off, L2 relative (1e-5)"
+        if wanted is None or wanted.shape != y.shape:
+            return False, f"output {number} is not recorded, or in another shape"
+        exact = np.asarray(wanted, np.float64)
+        scale = np.linalg.norm(exact) or 1.0
+        apart.append(float(np.linalg.norm(np.asarray(y, np.float64) - exact) / scale))
+    holds = bool(apart) and all(distance <= 1e-5 for distance in apart)
+    worst = max(apart, key=lambda d: (np.isnan(d), d), default=np.nan)
+    return holds, f"of {len(inputs[0])} samples, {worst:.1e} off, L2 relative (1e-5)"
 
 
 def _problem(
-    module: Exported, roles: tuple[dict[str, str], dict[str, str]], samples: np.ndarray | None
+    module: Exported,
+    roles: tuple[dict[str, str], dict[str, str]],
+    samples: np.ndarray | None,
+    data_name: str | None,
 ) -> tuple[Problem, dict[str, Any]]:
     """Returns what both sides are given, all candidates as its batches; and what is to be said."""
     graph = module.computation.graph
@@ -139,6 +152,13 @@ def _problem(
         raise InputError(
             f"{source} computes in {', '.join(odd)}; verified are float32 and float64."
         )
+    if not graph.user_inputs or not module.tensors.parameters:
+        lacking = "inputs" if not graph.user_inputs else "parameters that are trained"
+        raise InputError(f"{source} has no {lacking}: there is no training to verify.")
+    floats = [graph.metas[name].dtype in ("float32", "float64") for name in graph.output_names
+              if name in graph.metas]  # fmt: skip
+    if not any(floats):
+        raise InputError(f"{source} has no output of floats: there is no loss to verify.")
     plain, dropped = program_trace.without_inner_dropout(graph)
     training = module.training
     if training is not None:
@@ -150,7 +170,7 @@ def _problem(
     batch = BATCH if batch_symbol(graph) is not None else None
     batches = _batches(module, samples, batch)
     said = {
-        "data": "uniform noise" if samples is None else "the samples given",
+        "data": "uniform noise" if samples is None else data_name or "samples given",
         "loss": "the mean square of each output" if not roles[1] else
         "the squared error of the reconstruction" + (", KL" if "mu" in roles[1] else ""),
     }  # fmt: skip
@@ -188,18 +208,15 @@ def _batches(
     return [[drawn(shape) for shape in shapes] for _ in range(CANDIDATES)]
 
 
-def _against_torch(path: Path, problem: Problem) -> tuple[list[Check], int]:
+def _against_torch(problem: Problem) -> tuple[list[Check], int]:
     """Returns the checks, and how many choices of later batches were tried; see `verify`."""
     import torch
 
     from msae_jax.interop.verification import torch_program, torch_quality
 
-    programs = torch_program.Programs(path, problem.module)
     tracer = Tracer(problem)
     _, drawn = tracer.trace(problem.batches[:1])
-    qualities = [
-        torch_quality.quality(programs, problem, drawn, i) for i in range(len(problem.batches))
-    ]
+    qualities = [torch_quality.quality(problem, drawn, i) for i in range(len(problem.batches))]
     first = max(range(len(qualities)), key=qualities.__getitem__)
     others = [i for i in range(len(problem.batches)) if i != first]
     behind = program_trace.behind(problem.module.graph_for(True).graph)
@@ -210,8 +227,7 @@ def _against_torch(path: Path, problem: Problem) -> tuple[list[Check], int]:
         chosen = problem._replace(batches=[problem.batches[i] for i in numbers])
         ours, drawn = tracer.trace(chosen.batches)
         single, exact = (
-            torch_program.trace(programs, chosen, drawn, dtype)
-            for dtype in (torch.float32, torch.float64)
+            torch_program.trace(chosen, drawn, dtype) for dtype in (torch.float32, torch.float64)
         )
         checks = compare(ours, single, exact, problem.learning_rate, behind)
         original = original or checks

@@ -9,14 +9,13 @@ import torch
 
 from msae_jax.interop.verification import torch_trace
 from msae_jax.interop.verification.program_trace import Drawn, Problem
-from msae_jax.interop.verification.torch_program import Programs, State, to_array
+from msae_jax.interop.verification.torch_program import State, to_array
 
 
-def quality(programs: Programs, problem: Problem, drawn: Drawn, number: int) -> tuple[float, float]:
+def quality(problem: Problem, drawn: Drawn, number: int) -> tuple[float, float]:
     """Returns how much float32 says about the gradients of a batch; see `best_conditioned`."""
     single, exact = (
-        _observed(programs, problem, drawn, number, dtype)
-        for dtype in (torch.float32, torch.float64)
+        _observed(problem, drawn, number, dtype) for dtype in (torch.float32, torch.float64)
     )
     margin = min(
         (torch_trace.margin(exact[0][k], single[0][k]) for k in exact[0]), default=math.inf
@@ -30,16 +29,16 @@ def quality(programs: Programs, problem: Problem, drawn: Drawn, number: int) -> 
 
 
 def _observed(
-    programs: Programs, problem: Problem, drawn: Drawn, number: int, dtype: torch.dtype
+    problem: Problem, drawn: Drawn, number: int, dtype: torch.dtype
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     """Returns what activations with a kink are given, and the gradients, of a batch."""
-    state = State(programs, problem, dtype)
+    state = State(problem, dtype)
     ran = state.run(number, True, drawn.training[0])
-    graph = programs.of(True).graph_module.graph
-    kinks = [n.args[0].name for n in graph.nodes if "relu" in str(n.target)]
-    state = State(programs, problem, dtype)
+    nodes = problem.module.graph_for(True).graph.nodes
+    kinks = [n.arguments["self"].name for n in nodes if "relu" in n.operator]
+    state = State(problem, dtype)
     _, grads = state.gradients(number, drawn.training[0])
     return (
-        {name: to_array(ran.seen[name]) for name in kinks if name in ran.seen},
+        {name: to_array(ran.values[name]) for name in kinks if name in ran.values},
         {name: to_array(grad) for name, grad in grads.items()},
     )

@@ -16,7 +16,7 @@ from msae_jax import data, models
 from msae_jax.config import ModelConfig
 from msae_jax.data.dataset import take
 from msae_jax.errors import InputError
-from msae_jax.interop import mapping, programs
+from msae_jax.interop import mapping
 from msae_jax.interop.autoencoder import Autoencoder
 from msae_jax.interop.torch_files import (
     Weights,
@@ -32,6 +32,7 @@ from msae_jax.interop.verification.trace import Problem, latent_noise, trace
 from msae_jax.runs.arrays import digest
 from msae_jax.system import environment
 from msae_jax.system.files import replacing
+from msae_jax.system.names import is_program
 from msae_jax.train import evaluation
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ STEPS = 10
 BATCH = 8  # small: the difference between biased and unbiased variance is 1/n
 CANDIDATES = 16
 CHOICES = 3
+MOST = 4_096  # samples that are looked at of a data set
 PRECISION = "float32, matmul precision highest"
 
 # SHA-256 of a published state dict (`runs.arrays.digest`) -> data set and test MSE, each of them in
@@ -101,7 +103,9 @@ def _verify(
     reference: torch.nn.Module | None,
     key: str | None,
 ) -> Certificate:
-    if programs.is_program(path):
+    if is_program(str(path)):
+        if key is not None or reference is not None:
+            raise InputError(f"{path} is a program: it has no --key, and its own graph to compare.")
         return _of_program(path, model, data_name, data_dir)
     stored, tensors = load_with_tensors(path, model, key)
     weights = stored._replace(variables=jax.tree.map(float32, stored.variables))
@@ -153,16 +157,18 @@ def _of_program(
 ) -> Certificate:
     """Returns the certificate of a `.pt2`, computed on samples of a data set where one is named."""
     given = ModelConfig(model) if isinstance(model, str) else model
+    weights = load_with_tensors(path, given)[0]
+    assert isinstance(weights.model, Autoencoder)
     pool = None
     if data_name is not None:
-        weights = load_with_tensors(path, given)[0]
-        assert isinstance(weights.model, Autoencoder)
-        x = samples(weights, data_name, data_dir)[1]
+        x = data.load(data_name, data_dir=data_dir).train.x
+        x = take(x, np.arange(min(len(x), MOST)))
+        x = x.astype(np.float32) / np.float32(255) if x.dtype == np.uint8 else x
         pool = np.asarray(weights.model.as_program(jnp.asarray(x)))
     digest_of = hashlib.sha256(Path(path).read_bytes()).hexdigest()
     subject = {"file": str(path), "sha256": digest_of}
     conditions = {**environment.describe(), "precision": PRECISION}
-    return verify_program(Path(path), given, pool, subject, conditions)
+    return verify_program(Path(path), weights.model, pool, data_name, subject, conditions)
 
 
 def against_torch(

@@ -148,6 +148,26 @@ def test_frozen_parameters_stay_as_they_are(samples, tmp_path, monkeypatch):
         mj.fit(settings)
 
 
+def test_what_a_strangers_program_has_is_said(tmp_path):
+    path, first = tmp_path / "m.pt2", "graph_module__graph__nodes__0__"
+    target = {f"{first}target": "torch.ops.higher_order.wrap_with_set_grad_enabled"}
+    path.write_bytes(by_hand.changed(**target, **{f"{first}inputs__0__name": ""}))
+    with pytest.raises(InputError, match=r"not supported are higher_order\.wrap_with_set_grad"):
+        load_pt2(path)
+    token = {"token": {"arg": {"name": "token"}}}
+    path.write_bytes(by_hand.changed(graph_module__signature__input_specs__0=token))
+    with pytest.raises(InputError, match="has an input of the kind 'token'"):
+        load_pt2(path)
+    raw = by_hand.members()
+    module = raw["models/model.json"]["graph_module"]
+    module["graph"]["outputs"].insert(0, {"as_tensor": {"name": "linear"}})
+    module["signature"]["output_specs"].insert(
+        0, {"buffer_mutation": {"arg": {"name": "linear"}, "buffer_name": "down.bias"}}
+    )
+    path.write_bytes(by_hand.written(raw))
+    assert "exported in training mode: it changes down.bias" in load_pt2(path).notes[0]
+
+
 @pytest.mark.parametrize(
     ("option", "message"),
     [

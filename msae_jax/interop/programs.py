@@ -11,6 +11,7 @@ from msae_jax import models
 from msae_jax.config import ModelConfig, TrainConfig
 from msae_jax.errors import InputError
 from msae_jax.interop.autoencoder import Autoencoder
+from msae_jax.interop.files import tensor_files
 from msae_jax.interop.files.pt2 import read_pt2
 from msae_jax.interop.pt2 import fields
 from msae_jax.interop.roles import ROLES
@@ -58,6 +59,15 @@ def load(path: Path, given: ModelConfig | None) -> tuple[Autoencoder, dict[str, 
     model = models.build(config)
     assert isinstance(model, Autoencoder)
     return model, model.tensors.variables(), replace(recipe(str(path)), model=config)
+
+
+def save_state(path: Path, target: Path, overwrite: bool) -> None:
+    """Writes the state dict of a `.pt2` as `.pth` or `.safetensors`, whatever the program computes.
+
+    Raises:
+      InputError: as `read_pt2` says, or the target exists or is of another kind.
+    """
+    tensor_files.write_tensors(target, read_pt2(path).state, overwrite)
 
 
 def assumed(model: Autoencoder) -> str | None:

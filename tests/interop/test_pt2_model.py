@@ -148,6 +148,18 @@ def test_frozen_parameters_stay_as_they_are(samples, tmp_path, monkeypatch):
         mj.fit(settings)
 
 
+def test_any_programs_state_is_converted(tmp_path):
+    """Whether it has several inputs or operators that are not supported."""
+    path = tmp_path / "m.pt2"
+    target = {"graph_module__graph__nodes__1__target": "torch.ops.aten.fft_rfft.default"}
+    path.write_bytes(by_hand.changed(**target))
+    assert msae("convert", path, tmp_path / "out.pth") == 0
+    back = read_pth(tmp_path / "out.pth")
+    assert list(back) == ["down.weight", "down.bias", "up.weight"]
+    np.testing.assert_array_equal(back["down.weight"], by_hand.WEIGHT)
+    assert msae("convert", path, tmp_path / "out.onnx") == 1
+
+
 def test_what_a_strangers_program_has_is_said(tmp_path):
     path, first = tmp_path / "m.pt2", "graph_module__graph__nodes__0__"
     target = {f"{first}target": "torch.ops.higher_order.wrap_with_set_grad_enabled"}

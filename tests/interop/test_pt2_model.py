@@ -157,7 +157,7 @@ def test_any_programs_state_is_converted(tmp_path):
     back = read_pth(tmp_path / "out.pth")
     assert list(back) == ["down.weight", "down.bias", "up.weight"]
     np.testing.assert_array_equal(back["down.weight"], by_hand.WEIGHT)
-    assert msae("convert", path, tmp_path / "out.onnx") == 1
+    assert msae("convert", path, tmp_path / "out.onnx") == 2
 
 
 def test_what_a_strangers_program_has_is_said(tmp_path):
@@ -178,6 +178,22 @@ def test_what_a_strangers_program_has_is_said(tmp_path):
     )
     path.write_bytes(by_hand.written(raw))
     assert "exported in training mode: it changes down.bias" in load_pt2(path).notes[0]
+
+
+def test_a_parameter_that_nothing_reads_is_not_drawn_anew(tmp_path):
+    path, node = tmp_path / "m.pt2", "graph_module__graph__nodes__0__"
+    changes = {
+        f"{node}inputs__2__arg": {"as_none": True},
+        f"{node}metadata__nn_module_stack": "L__self__,,mine.Net;a,down,mine.Own",
+        f"{node}inputs__1__arg": {"as_tensor": {"name": "p_down_weight"}},
+    }
+    path.write_bytes(by_hand.changed(**changes))
+    with pytest.raises(InputError, match=r"how PyTorch draws down\.weight: train"):
+        load_pt2(path).module.clone(begin="anew").init(jax.random.key(0), jnp.zeros((2, 4)))
+    del changes[f"{node}metadata__nn_module_stack"]
+    path.write_bytes(by_hand.changed(**changes))
+    drawn = load_pt2(path).module.clone(begin="anew").init(jax.random.key(0), jnp.zeros((2, 4)))
+    np.testing.assert_array_equal(drawn["params"]["down"]["bias"], by_hand.BIAS)
 
 
 @pytest.mark.parametrize(

@@ -52,8 +52,14 @@ def convert(
 ) -> None:
     """Convert weights between PyTorch's files and run directories, bit for bit."""
     from msae_jax import weights as w
+    from msae_jax.interop import programs
 
     given = model_given(model, options, source)
+    if is_program(str(source)) and target.suffix and (given, key, seed, member) == (None,) * 4:
+        programs.save_state(source, target, overwrite)
+        print(printable(f"{source} (its state dict)"))
+        print(target)
+        return
     done = w.convert(
         source, target, given, best=best, seed=seed, member=member, key=key, overwrite=overwrite
     )

@@ -6,7 +6,7 @@ Sources: `reset_parameters` of the modules in torch.nn of PyTorch 2.13.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -16,25 +16,31 @@ import numpy as np
 from msae_jax.errors import InputError
 from msae_jax.interop.exported import Tensors, nested
 from msae_jax.interop.graph.computation import Computation
+from msae_jax.interop.roles import refs
 
 Arrays = Mapping[str, np.ndarray]
 Draw = Callable[[jax.Array, str, Arrays], jax.Array]
 
 
-def variables(computation: Computation, tensors: Tensors, key: jax.Array) -> dict[str, Any]:
-    """Returns the variables of a program drawn anew.
+def variables(
+    computations: Sequence[Computation], tensors: Tensors, key: jax.Array
+) -> dict[str, Any]:
+    """Returns the variables of a program, in one mode or two, drawn anew.
 
-    Buffers are those of the file, but a normalisation's statistics, which begin at 0 and 1.
+    Buffers are those of the file, but a normalisation's statistics, which begin at 0 and 1; so are
+    parameters that nothing is computed from.
 
     Raises:
       InputError: naming every parameter whose module's class does not tell how it is drawn.
     """
-    classes = {node.module: node.module_class.split(".") for node in computation.graph.nodes}
-    draws = {name: _draw(name, classes) for name in tensors.parameters}
+    nodes = [node for each in computations for node in each.graph.nodes]
+    classes = {node.module: node.module_class.split(".") for node in nodes}
+    used = {name for each in computations for name in _used(each)}
+    draws = {name: _draw(name, classes) if name in used else _kept for name in tensors.parameters}
     unknown = [name for name, draw in draws.items() if draw is None]
     if unknown:
         raise InputError(
-            f"{computation.source} does not tell how PyTorch draws {', '.join(unknown)}: train "
+            f"{computations[0].source} does not tell how PyTorch draws {', '.join(unknown)}: train "
             "from the file's weights (--set begin=file)."
         )
     params = {}
@@ -51,6 +57,19 @@ def variables(computation: Computation, tensors: Tensors, key: jax.Array) -> dic
     buffers = {name: _buffer(name, tensors.initial[name]) for name in tensors.buffers}
     found = {"params": nested(params)}
     return found | ({"batch_stats": nested(buffers)} if buffers else {})
+
+
+def _used(computation: Computation) -> set[str]:
+    """Returns the parameters that any node or output of a graph reads."""
+    graph = computation.graph
+    values = [value for node in graph.nodes for value in node.arguments.values()]
+    values += [result.value for result in graph.outputs]
+    read = {name for value in values for name in refs(value)}
+    return {value.target for value in graph.inputs if value.name in read}
+
+
+def _kept(key: jax.Array, leaf: str, arrays: Arrays) -> jax.Array:
+    return jnp.asarray(arrays[leaf])
 
 
 def _buffer(name: str, array: np.ndarray) -> np.ndarray:

@@ -67,7 +67,8 @@ class Autoencoder(Exported):
             )
         if self.begin == "file":
             return super().start()
-        return anew.variables(self.computation, self.tensors, self.make_rng("params"))
+        both = [self.computation, *([] if self.training is None else [self.training])]
+        return anew.variables(both, self.tensors, self.make_rng("params"))
 
     def values(self, train: bool = False) -> dict[str, str]:
         """Returns the names in the graph of the values that have roles."""

@@ -13,6 +13,7 @@ from msae_jax import models
 from msae_jax.config import ModelConfig, TrainConfig
 from msae_jax.errors import InputError
 from msae_jax.interop.autoencoder import Autoencoder
+from msae_jax.interop.files import tensor_files
 from msae_jax.interop.files.pt2 import read_pt2
 from msae_jax.interop.pt2 import fields, notes
 from msae_jax.interop.roles import ROLES
@@ -61,6 +62,15 @@ def remarks(model: nn.Module) -> list[str]:
     assert isinstance(model, Autoencoder)
     said = assumed(model)
     return [*notes(model), *([] if said is None else [said])]
+
+
+def save_state(path: Path, target: Path, overwrite: bool) -> None:
+    """Writes the state dict of a `.pt2` as `.pth` or `.safetensors`, whatever the program computes.
+
+    Raises:
+      InputError: as `read_pt2` says, or the target exists or is of another kind.
+    """
+    tensor_files.write_tensors(target, read_pt2(path).state, overwrite)
 
 
 def assumed(model: Autoencoder) -> str | None:

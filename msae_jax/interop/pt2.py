@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,6 +25,7 @@ _DROPOUT = (
     "feature_alpha_dropout",
 )
 _NORMS = ("batch_norm", "_native_batch_norm_legit_functional", "instance_norm")
+_STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
 
 MAX_COMPUTED = 64 << 30  # bytes of all values of one run at the batch size of the export
 
@@ -167,10 +168,23 @@ def notes(module: Exported) -> tuple[str, ...]:
             "exported in training mode: evaluated here with its running statistics and without "
             "dropout, as module.eval() would be"
         )
+    changed = [
+        result.target
+        for result in graph.outputs
+        if result.kind == "buffer" and result.target.rpartition(".")[2] not in _STATISTICS
+    ]
+    if changed and module.training is None:
+        found.append(
+            f"exported in training mode: it changes {_few(changed)}, also when it is "
+            "evaluated, as module.eval() would not"
+        )
     frozen = module.tensors.frozen
     if frozen:
-        few = ", ".join(frozen[:4]) + (f" and {len(frozen) - 4} more" if len(frozen) > 4 else "")
-        found.append(f"not trained, as requires_grad=False has it: {few}")
+        found.append(f"not trained, as requires_grad=False has it: {_few(frozen)}")
     for name, other in module.tensors.shared.items():
         found.append(f"{name} and {other} share memory in part, which training parts")
     return tuple(found)
+
+
+def _few(names: Sequence[str]) -> str:
+    return ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")

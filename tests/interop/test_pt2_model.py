@@ -150,6 +150,54 @@ def test_frozen_parameters_stay_as_they_are(samples, tmp_path, monkeypatch):
         mj.fit(settings)
 
 
+def test_any_programs_state_is_converted(tmp_path):
+    """Whether it has several inputs or operators that are not supported."""
+    path = tmp_path / "m.pt2"
+    target = {"graph_module__graph__nodes__1__target": "torch.ops.aten.fft_rfft.default"}
+    path.write_bytes(by_hand.changed(**target))
+    assert msae("convert", path, tmp_path / "out.pth") == 0
+    back = read_pth(tmp_path / "out.pth")
+    assert list(back) == ["down.weight", "down.bias", "up.weight"]
+    np.testing.assert_array_equal(back["down.weight"], by_hand.WEIGHT)
+    assert msae("convert", path, tmp_path / "out.onnx") == 2
+
+
+def test_what_a_strangers_program_has_is_said(tmp_path):
+    path, first = tmp_path / "m.pt2", "graph_module__graph__nodes__0__"
+    target = {f"{first}target": "torch.ops.higher_order.wrap_with_set_grad_enabled"}
+    path.write_bytes(by_hand.changed(**target, **{f"{first}inputs__0__name": ""}))
+    with pytest.raises(InputError, match=r"not supported are higher_order\.wrap_with_set_grad"):
+        load_pt2(path)
+    token = {"token": {"arg": {"name": "token"}}}
+    path.write_bytes(by_hand.changed(graph_module__signature__input_specs__0=token))
+    with pytest.raises(InputError, match="has an input of the kind 'token'"):
+        load_pt2(path)
+    raw = by_hand.members()
+    module = raw["models/model.json"]["graph_module"]
+    module["graph"]["outputs"].insert(0, {"as_tensor": {"name": "linear"}})
+    module["signature"]["output_specs"].insert(
+        0, {"buffer_mutation": {"arg": {"name": "linear"}, "buffer_name": "down.bias"}}
+    )
+    path.write_bytes(by_hand.written(raw))
+    assert "exported in training mode: it changes down.bias" in load_pt2(path).notes[0]
+
+
+def test_a_parameter_that_nothing_reads_is_not_drawn_anew(tmp_path):
+    path, node = tmp_path / "m.pt2", "graph_module__graph__nodes__0__"
+    changes = {
+        f"{node}inputs__2__arg": {"as_none": True},
+        f"{node}metadata__nn_module_stack": "L__self__,,mine.Net;a,down,mine.Own",
+        f"{node}inputs__1__arg": {"as_tensor": {"name": "p_down_weight"}},
+    }
+    path.write_bytes(by_hand.changed(**changes))
+    with pytest.raises(InputError, match=r"how PyTorch draws down\.weight: train"):
+        load_pt2(path).module.clone(begin="anew").init(jax.random.key(0), jnp.zeros((2, 4)))
+    del changes[f"{node}metadata__nn_module_stack"]
+    path.write_bytes(by_hand.changed(**changes))
+    drawn = load_pt2(path).module.clone(begin="anew").init(jax.random.key(0), jnp.zeros((2, 4)))
+    np.testing.assert_array_equal(drawn["params"]["down"]["bias"], by_hand.BIAS)
+
+
 @pytest.mark.parametrize(
     ("option", "message"),
     [

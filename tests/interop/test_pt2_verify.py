@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import shutil
 import warnings
 import zipfile
 from pathlib import Path
@@ -93,10 +94,11 @@ def test_both_graphs_are_verified(vae, tmp_path, capsys):
     assert any("randn_like" in name for name in layers)
 
 
-def test_the_first_node_that_diverges_is_named(vae, monkeypatch):
+def test_the_first_node_that_diverges_is_named(vae, tmp_path, monkeypatch):
+    path = shutil.copy(vae, tmp_path / "copy.pt2")  # what is open already keeps its operators
     right = table.OPERATORS["aten.relu.default"]
     monkeypatch.setitem(table.OPERATORS, "aten.relu.default", lambda self: right(self) * 1.001)
-    certificate = verify(vae)
+    certificate = verify(path)
     assert not certificate.passed
     assert certificate.first_divergence == "encoder.2: relu (layers, evaluation)"
     assert not certificate.facts["recorded outputs"][0]
@@ -107,7 +109,7 @@ def test_samples_of_a_data_set(vae, tmp_path):
     np.save(tmp_path / "x.npy", x)
     certificate = verify(vae, data_name=str(tmp_path / "x.npy"))
     assert certificate.passed
-    assert certificate.conditions["data"].startswith("the samples given")
+    assert certificate.conditions["data"].startswith(str(tmp_path / "x.npy"))
 
 
 def test_sample_inputs_are_never_unpickled(vae, tmp_path):
@@ -173,7 +175,7 @@ def test_what_cannot_be_cut_is_exported_apart(code, tmp_path):
         ("{code}", (), "expected file.py:Class"),
         ("{code}:Vae", ("--arg", "width=3"), "unexpected keyword"),
         ("{code}:Vae", ("--input-shape", "0,2"), "numbers from 1"),
-        ("{code}:Vae", ("--input-dtype", "float3"), "no dtype"),
+        ("{code}:Vae", ("--input-dtype", "float3"), "expected float32, float64 or integers"),
         ("{code}:torch", (), "cannot be made"),
     ],
 )

@@ -12,6 +12,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from msae_jax.errors import InputError
 from msae_jax.interop.files.pt2_values import (
     Free,
     Graph,
@@ -84,8 +85,8 @@ def _size(raw: Mapping[str, Any]) -> int | Free:
 def _node(raw: Mapping[str, Any]) -> Node:
     operator = _name(raw["target"]).removeprefix("torch.ops.")
     arguments = {}
-    for given in raw["inputs"]:
-        name = _name(given["name"])
+    for place, given in enumerate(raw["inputs"]):
+        name = _name(given["name"] or f"input {place}")  # of an operator on graphs
         if name in arguments:
             raise ValueError(f"the argument {name!a} is given twice")
         arguments[name] = argument(given["arg"])
@@ -196,7 +197,10 @@ def _input(raw: Mapping[str, Any]) -> Input:
     if kind == "constant_input":
         return Input("fixed", _name(spec["name"]), value=argument(spec["value"]))
     if kind != "user_input":
-        raise ValueError(f"an input of the kind {kind!a} is not among those that are read")
+        raise InputError(
+            f"has an input of the kind {kind[:40]!a} (a token: of checks on values, or prints), "
+            "which is not supported. Exporting with `.run_decompositions({})` may do without it."
+        )
     value = argument(spec["arg"])
     if not isinstance(value, Ref):
         raise TypeError("an input has no name")

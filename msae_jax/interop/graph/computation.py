@@ -61,6 +61,7 @@ class Computation:
         if any(c in owners and owners[c].kind == "parameter" for c in changed):
             raise InputError(f"{source} changes a parameter in place, which is not supported.")
         _refuse_seen_changes(graph, source)
+        self._lasting = _lasting_draws(graph)
 
     def _prepared(self, node: Node) -> _Step:
         function, in_place = find(node.operator)
@@ -159,6 +160,12 @@ class Computation:
 
     def _computed(self, step: _Step, cells: Mapping[str, Any], context: Context) -> Any:
         node = step.node
+        if node.name in self._lasting and not context.train:
+            raise InputError(
+                f"{self.source}: {node.operator}, the node {node.name}, draws what evaluation "
+                "would not, as the dropout of AlphaDropout: export module.eval(), too "
+                "(msae export-torch writes both)."
+            )
         arguments = {name: _value(cells, value) for name, value in step.arguments.items()}
         if "context" in parameters(step.function):
             arguments["context"] = context
@@ -253,6 +260,26 @@ def _refuse_seen_changes(graph: Graph, source: str) -> None:
                 "nodes see through a view. Export with `.run_decompositions({})`, which takes "
                 "changes in place out of the graph."
             )
+
+
+def _lasting_draws(graph: Graph) -> set[str]:
+    """Returns the nodes of Bernoulli numbers that are not divided by their mean.
+
+    Of the others, the mean is 1 once they are divided: that is dropout of channels, turned off.
+    """
+    found = set()
+    for node in graph.nodes:
+        if node.operator not in ("aten.bernoulli.p", "aten.bernoulli_.p"):
+            continue
+        made = _names(node.outputs)
+        for user in graph.nodes:
+            first, *rest = [*user.arguments.values(), None]
+            if not set(made) & set(_names((first, *rest))):
+                continue
+            divides = user.operator.removeprefix("aten.").partition(".")[0] in ("div", "div_")
+            if not (divides and rest[0] == node.arguments.get("p")):
+                found.add(node.name)
+    return found
 
 
 def _names(value: Any) -> list[str]:

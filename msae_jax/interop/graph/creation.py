@@ -3,7 +3,7 @@
 Random numbers come from the run's key. A normal distribution without a key is taken at its mean,
 0, so that a variational autoencoder decodes the posterior mean. Dropout of whole channels appears
 in graphs as Bernoulli numbers of probability p, divided by p; in evaluation these are taken at
-their mean, p, which turns it off.
+their mean, p, which turns it off; where a graph uses them otherwise, `computation` refuses it.
 """
 
 from __future__ import annotations

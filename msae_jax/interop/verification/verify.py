@@ -165,8 +165,7 @@ def _of_program(
         x = take(x, np.arange(min(len(x), MOST)))
         x = x.astype(np.float32) / np.float32(255) if x.dtype == np.uint8 else x
         pool = np.asarray(weights.model.as_program(jnp.asarray(x)))
-    digest_of = hashlib.sha256(Path(path).read_bytes()).hexdigest()
-    subject = {"file": str(path), "sha256": digest_of}
+    subject = {"file": str(path), "sha256": hashlib.sha256(Path(path).read_bytes()).hexdigest()}
     conditions = {**environment.describe(), "precision": PRECISION}
     return verify_program(Path(path), weights.model, pool, data_name, subject, conditions)
 

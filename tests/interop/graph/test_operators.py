@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 
 from msae_jax.errors import InputError
+from msae_jax.interop.files.pt2_values import Graph, Input, Meta, Node, Ref, Result
+from msae_jax.interop.graph.computation import Computation
 from msae_jax.interop.graph.context import Context
 from msae_jax.interop.graph.table import OPERATORS, parameters
 
@@ -166,6 +168,25 @@ def test_what_is_drawn_has_its_distribution():
     assert sorted(np.asarray(drawn("randperm.default", 7)).tolist()) == list(range(7))
     n = drawn("normal.float_float", 3.0, 0.5, (20000,))
     np.testing.assert_allclose([n.mean(), n.std()], [3, 0.5], rtol=0.03)
+
+
+@pytest.mark.parametrize(("other", "lasting"), [("div.Scalar", False), ("mul.Scalar", True)])
+def test_bernoulli_numbers_vanish_from_evaluation_or_are_refused(other, lasting):
+    p, x = {"p": 0.8}, {"self": Ref("x")}
+    nodes = (
+        Node("b", "aten.bernoulli.p", x | p, ("b",), "", ""),
+        Node("y", f"aten.{other}", {"self": Ref("b"), "other": 0.8}, ("y",), "", ""),
+    )
+    meta = {name: Meta("float32", (3,)) for name in "xby"}
+    outputs = (Result("user", Ref("y")),)
+    computation = Computation(Graph((Input("user", "x"),), nodes, outputs, meta, ()), "m.pt2")
+    inputs = (jnp.zeros(3),)
+    assert computation.run({}, inputs, train=True, key=jax.random.key(0)).outputs[0].shape == (3,)
+    if lasting:
+        with pytest.raises(InputError, match=r"the node b, draws what evaluation would not"):
+            computation.run({}, inputs)
+    else:
+        np.testing.assert_array_equal(computation.run({}, inputs).outputs[0], np.ones(3))
 
 
 def test_what_is_not_supported_is_refused():

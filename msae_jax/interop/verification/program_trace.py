@@ -12,6 +12,7 @@ import numpy as np
 import optax
 
 from msae_jax.config import Objective, OptimizerConfig
+from msae_jax.errors import InputError
 from msae_jax.interop.exported import Exported, flattened
 from msae_jax.interop.files.pt2_values import Graph, Node, Ref
 from msae_jax.interop.graph.computation import Computation, Outcome
@@ -21,8 +22,9 @@ from msae_jax.models.output import Output
 from msae_jax.train import losses
 from msae_jax.train.optimizer import make_optimizer
 
-RANDOM = ("randn", "randn_like", "normal_functional", "normal", "bernoulli", "rand", "rand_like")
-DROPOUT = ("dropout", "native_dropout", "feature_dropout")
+RANDOM = ("randn", "randn_like", "normal_functional", "normal", "bernoulli", "rand", "rand_like",
+          "exponential", "randint", "randperm")  # fmt: skip
+DROPOUT = ("dropout", "native_dropout", "feature_dropout", "rrelu")
 INNER = ("dropout", "dropout_p")
 
 
@@ -258,10 +260,22 @@ def _numpy(tree: Mapping[str, Any]) -> dict[str, np.ndarray]:
 
 
 def split(module: Exported, variables: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Returns parameters and buffers of variables by dotted name."""
+    """Returns parameters and buffers of variables by dotted name.
+
+    Where none is trained, those that could be count as parameters.
+
+    Raises:
+      InputError: there is none.
+    """
     flat = flattened(variables)
     tensors = module.tensors
-    return {k: flat[k] for k in tensors.parameters}, {k: flat[k] for k in tensors.buffers}
+    learned = tensors.parameters or [k for k in tensors.frozen if k in tensors.buffers]
+    if not learned:
+        raise InputError(
+            f"{module.computation.source} has no parameters to verify: `msae apply` computes it."
+        )
+    rest = [k for k in tensors.buffers if k not in learned]
+    return {k: flat[k] for k in learned}, {k: flat[k] for k in rest}
 
 
 def roles_of(module: Exported, train: bool, named: Mapping[str, Any]) -> dict[str, str]:

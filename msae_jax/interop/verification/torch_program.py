@@ -85,6 +85,9 @@ class _Observer(fx.Interpreter):
         name = n.target._schema.name.removeprefix("aten::")
         args, kwargs = self.fetch_args_kwargs_from_env(n)
         given = self._drawn(n)
+        if name == "rrelu" and self.train and given is not None:
+            x = args[0]
+            return x * torch.where(x < 0, given / x, 1).detach()  # the slopes that were drawn
         if name in DROPOUT and self.train and given is not None:
             mask = (given != 0).to(self.dtype) / (1 - float(args[1]))
             return (args[0] * mask, mask != 0) if name == "native_dropout" else args[0] * mask

@@ -18,6 +18,7 @@ from msae_jax.errors import InputError
 from msae_jax.interop.autoencoder import Autoencoder
 from msae_jax.interop.exported import batch_symbol, example_inputs
 from msae_jax.interop.files.pt2 import read_pt2
+from msae_jax.interop.programs import roles_of
 from msae_jax.interop.pt2 import fields
 from msae_jax.interop.torch_files import float32
 from msae_jax.interop.verification import program_trace
@@ -98,7 +99,7 @@ def _problem(module: Autoencoder, batch_size: int, steps: int) -> Problem:
 def _told(module: Autoencoder, train: bool) -> dict[str, str]:
     """Returns the roles of outputs, which both sides see; log_var only beside mu."""
     outputs = module.graph_for(train).graph.output_names
-    found = {k: v for k, v in program_trace.roles_of(module, train).items() if v in outputs}
+    found = {k: v for k, v in roles_of(module, train).items() if v in outputs}
     whole = {"mu", "log_var"} <= set(found)
     found = {k: v for k, v in found.items() if whole or k not in ("mu", "log_var")}
     return found if {"recon", "logits"} & set(found) else {}

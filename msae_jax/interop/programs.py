@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -86,3 +87,26 @@ def assumed(model: Autoencoder) -> str | None:
         return None
     listed = ", ".join(f"{role} is {what}" for role, what in found.items())
     return f"taken that {listed}. If it is otherwise: --set ROLE=OUTPUT, such as --set recon=0"
+
+
+def roles_of(module: nn.Module, train: bool) -> dict[str, str]:
+    """Returns the values that have roles in a mode; none of a program that is no autoencoder.
+
+    Raises:
+      InputError: the reconstruction has another number of values than the input.
+    """
+    if not isinstance(module, Autoencoder) or len(module.computation.graph.user_inputs) != 1:
+        return {}
+    found = module.values(train)
+    target = found.get("recon", found.get("logits"))
+    if target is None:
+        return {}
+    graph = module.graph_for(train).graph
+    sizes = [graph.metas[name].sizes[1:] for name in (graph.user_inputs[0].name, target)]
+    counts = [math.prod(n for n in each if isinstance(n, int)) for each in sizes]
+    if counts[0] != counts[1]:
+        raise InputError(
+            f"{module.computation.source}: the reconstruction {target} has {counts[1]} values a "
+            f"sample, the input {counts[0]}: say which output it is, --set recon=0."
+        )
+    return found

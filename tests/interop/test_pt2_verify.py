@@ -189,6 +189,37 @@ def test_what_cannot_be_exported_is_one_line(target, more, message, code, tmp_pa
     assert not list(tmp_path.iterdir())
 
 
+class Drawing(torch.nn.Module):
+    """Draws slopes; none of its parameters is trained."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = torch.nn.Linear(4, 4).requires_grad_(False)
+
+    def forward(self, x):
+        return torch.nn.functional.rrelu(self.layer(x), training=True)
+
+
+def exported(path, module):
+    free = ({0: torch.export.Dim.AUTO},)
+    program = torch.export.export(module, (torch.rand(3, 4),), dynamic_shapes=free)
+    torch.export.save(program, path)
+    return path
+
+
+def test_slopes_that_are_drawn_and_frozen_parameters_are_verified(tmp_path):
+    found = verify(exported(tmp_path / "m.pt2", Drawing()))
+    assert found.passed
+    assert "not trained, as requires_grad=False has it" in str(found.conditions)
+    assert {"layer.weight", "layer.bias"} <= {check.name for check in found.checks}
+
+
+def test_a_program_without_parameters_is_refused_in_words(tmp_path):
+    path = exported(tmp_path / "m.pt2", torch.nn.ReLU())
+    with pytest.raises(InputError, match="no parameters to verify"):
+        verify(path)
+
+
 def test_half_precision_is_refused_in_words(tmp_path):
     path = tmp_path / "half.pt2"
     with warnings.catch_warnings():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -14,7 +13,6 @@ import optax
 
 from msae_jax.config import Objective, OptimizerConfig
 from msae_jax.errors import InputError
-from msae_jax.interop.autoencoder import Autoencoder
 from msae_jax.interop.exported import Exported, flattened
 from msae_jax.interop.files.pt2_values import Graph, Node, Ref
 from msae_jax.interop.graph.computation import Computation, Outcome
@@ -24,8 +22,9 @@ from msae_jax.models.output import Output
 from msae_jax.train import losses
 from msae_jax.train.optimizer import make_optimizer
 
-RANDOM = ("randn", "randn_like", "normal_functional", "normal", "bernoulli", "rand", "rand_like")
-DROPOUT = ("dropout", "native_dropout", "feature_dropout")
+RANDOM = ("randn", "randn_like", "normal_functional", "normal", "bernoulli", "rand", "rand_like",
+          "exponential", "randint", "randperm")  # fmt: skip
+DROPOUT = ("dropout", "native_dropout", "feature_dropout", "rrelu")
 INNER = ("dropout", "dropout_p")
 
 
@@ -261,30 +260,19 @@ def _numpy(tree: Mapping[str, Any]) -> dict[str, np.ndarray]:
 
 
 def split(module: Exported, variables: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Returns parameters and buffers of variables by dotted name."""
-    flat = flattened(variables)
-    tensors = module.tensors
-    return {k: flat[k] for k in tensors.parameters}, {k: flat[k] for k in tensors.buffers}
+    """Returns parameters and buffers of variables by dotted name.
 
-
-def roles_of(module: Exported, train: bool) -> dict[str, str]:
-    """Returns the values that have roles in a mode; none of a program that is no autoencoder.
+    Where none is trained, those that could be count as parameters.
 
     Raises:
-      InputError: the reconstruction has another number of values than the input.
+      InputError: there is none.
     """
-    if not isinstance(module, Autoencoder) or len(module.computation.graph.user_inputs) != 1:
-        return {}
-    found = module.values(train)
-    target = found.get("recon", found.get("logits"))
-    if target is None:
-        return {}
-    graph = module.graph_for(train).graph
-    sizes = [graph.metas[name].sizes[1:] for name in (graph.user_inputs[0].name, target)]
-    counts = [math.prod(n for n in each if isinstance(n, int)) for each in sizes]
-    if counts[0] != counts[1]:
+    flat = flattened(variables)
+    tensors = module.tensors
+    learned = tensors.parameters or [k for k in tensors.frozen if k in tensors.buffers]
+    if not learned:
         raise InputError(
-            f"{module.computation.source}: the reconstruction {target} has {counts[1]} values a "
-            f"sample, the input {counts[0]}: say which output it is, --set recon=0."
+            f"{module.computation.source} has no parameters to verify: `msae apply` computes it."
         )
-    return found
+    rest = [k for k in tensors.buffers if k not in learned]
+    return {k: flat[k] for k in learned}, {k: flat[k] for k in rest}

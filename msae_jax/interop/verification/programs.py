@@ -17,7 +17,7 @@ from msae_jax.interop.exported import Exported, batch_symbol, example_inputs
 from msae_jax.interop.files.pt2 import Program, read_pt2
 from msae_jax.interop.files.tensor_files import arrays_in
 from msae_jax.interop.graph.computation import Computation
-from msae_jax.interop.programs import assumed
+from msae_jax.interop.programs import assumed, roles_of
 from msae_jax.interop.pt2 import notes
 from msae_jax.interop.torch_files import float32
 from msae_jax.interop.verification import program_trace
@@ -56,7 +56,7 @@ def verify_program(
     """
     program = read_pt2(path)
     module = Exported(model.computation, model.tensors, model.training)
-    values = [program_trace.roles_of(model, train) for train in (False, True)]
+    values = [roles_of(model, train) for train in (False, True)]
     graph = module.computation.graph
     kinds = {node.operator for node in graph.nodes}
     subject |= {
@@ -152,9 +152,8 @@ def _problem(
         raise InputError(
             f"{source} computes in {', '.join(odd)}; verified are float32 and float64."
         )
-    if not graph.user_inputs or not module.tensors.parameters:
-        lacking = "inputs" if not graph.user_inputs else "parameters that are trained"
-        raise InputError(f"{source} has no {lacking}: there is no training to verify.")
+    if not graph.user_inputs:
+        raise InputError(f"{source} has no inputs: there is no training to verify.")
     floats = [graph.metas[name].dtype in ("float32", "float64") for name in graph.output_names
               if name in graph.metas]  # fmt: skip
     if not any(floats):

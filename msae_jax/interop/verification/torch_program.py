@@ -89,12 +89,16 @@ class _Run(fx.Interpreter):
         kind = node.operator.split(".")[1].removesuffix("_") if "." in node.operator else ""
         if drawn is None or kind not in (*RANDOM, *DROPOUT):
             return super().run_node(n)
-        given = torch.from_numpy(drawn.copy()).to(self._observer.dtype)
+        given = torch.from_numpy(drawn.copy())
+        given = given.to(self._observer.dtype if given.is_floating_point() else torch.int64)
         if kind in RANDOM:
             return given
         args, _ = self.fetch_args_kwargs_from_env(n)
         if not self._observer.train:
             return super().run_node(n)
+        if kind == "rrelu":
+            x = args[0]
+            return x * torch.where(x < 0, given / x, 1).detach()  # the slopes that were drawn
         mask = (given != 0).to(self._observer.dtype) / (1 - float(args[1]))
         return (args[0] * mask, mask != 0) if kind == "native_dropout" else args[0] * mask
 

@@ -50,8 +50,8 @@ def taken_over(
     Warns:
       UserWarning: the file has the state of an optimizer that cannot be used, and why.
     """
-    keeps_none = is_program(str(source)) or tensor_files.is_safetensors(source)
-    if not Path(source).is_file() or keeps_none:
+    path = Path(source)
+    if not path.is_file() or is_program(str(path)) or tensor_files.is_safetensors(path):
         return weights, None
     entries = mapping.table(models.find_layout(weights.config.model.name), weights.model)
     found = read(source, entries, key)

@@ -16,7 +16,7 @@ from msae_jax.bench.compare import AGREE, AGREE_NOISY, Result, check_counts, in_
 from msae_jax.config import Objective, OptimizerConfig
 from msae_jax.errors import InputError
 from msae_jax.interop.autoencoder import Autoencoder
-from msae_jax.interop.exported import batch_symbol, example_inputs
+from msae_jax.interop.exported import batch_symbol
 from msae_jax.interop.files.pt2 import read_pt2
 from msae_jax.interop.programs import roles_of
 from msae_jax.interop.pt2 import fields
@@ -73,15 +73,8 @@ def _problem(module: Autoencoder, batch_size: int, steps: int) -> Problem:
     if not graph.user_inputs or not module.tensors.parameters:
         lacking = "inputs" if not graph.user_inputs else "parameters that are trained"
         raise InputError(f"{module.computation.source} has no {lacking}: nothing to time.")
-    rng = np.random.default_rng(0)
-    shapes = example_inputs(graph, batch_size if batch_symbol(graph) is not None else None)
-
-    def drawn(shape: jax.ShapeDtypeStruct) -> np.ndarray:
-        if np.issubdtype(shape.dtype, np.floating):
-            return rng.random(shape.shape, np.float32)
-        return rng.integers(0, 2, shape.shape).astype(shape.dtype)
-
-    batches = [[drawn(shape) for shape in shapes] for _ in range(steps)]
+    free = batch_symbol(graph) is not None
+    batches = program_trace.noise(graph, batch_size if free else None, steps)
     evaluation, training = (_told(module, train) for train in (False, True))
     likelihood = "bernoulli" if "logits" in training else "gaussian"
     return Problem(

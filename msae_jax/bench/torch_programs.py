@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from msae_jax.interop.graph.table import CHANGES, find
 from msae_jax.interop.verification import torch_trace
 from msae_jax.interop.verification.program_trace import Problem
 from msae_jax.interop.verification.torch_graph import graph_module
@@ -40,6 +41,8 @@ class _Graph(torch.nn.Module):
         graph = problem.module.graph_for(train).graph
         self.graph: Any = graph_module(graph, train=train, dtype=torch.float32)
         self._inputs, self._outputs = graph.inputs, graph.outputs
+        # autograd refuses a buffer that is changed in place after it was used
+        self._copies = any(find(n.operator)[1] or n.operator in CHANGES for n in graph.nodes)
         self._tied = problem.module.tensors.tied
         self._learned = {k: torch.nn.Parameter(_tensor(v)) for k, v in problem.params.items()}
         held = problem.module.constants(train) | problem.buffers
@@ -49,6 +52,8 @@ class _Graph(torch.nn.Module):
 
     def forward(self, *inputs: Tensor) -> list[Any]:
         given = iter(inputs)
+        if self._copies:
+            self._held = {name: tensor.clone() for name, tensor in self._held.items()}
         args: list[Any] = []
         for value in self._inputs:
             name = self._tied.get(value.target, value.target)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from msae_jax.cli.app import DataDir, app
+from msae_jax.errors import InputError
 
 if TYPE_CHECKING:
     from msae_jax.bench import Result
@@ -29,7 +30,9 @@ def bench(
     repeats: Annotated[
         int, typer.Option(min=1, help="Epochs, or passes over the test set, timed.")
     ] = 7,
-    batch_size: Annotated[int, typer.Option(min=1, help="Of a .pt2, whose batch is free.")] = 16,
+    batch_size: Annotated[
+        int | None, typer.Option(min=1, help="Of a .pt2 whose batch size is free. [16]")
+    ] = None,
     compiled: Annotated[bool, typer.Option(help="Training: try torch.compile, too.")] = True,
     out: Annotated[Path | None, typer.Option(help="JSON; replaced where it exists.")] = None,
     data_dir: DataDir = None,
@@ -45,12 +48,13 @@ def bench(
     from msae_jax.system.files import replacing
     from msae_jax.system.names import is_program
 
+    _check_options(models or [], task, data, data_dir, batch_size)
     results: list[b.Result] = []
     timed = [n for n in recipes.published() if task == "inference" or record(n).fit is None]
     for name in models or timed:
         if is_program(name):
             found = b.bench_program(
-                name, batch_size=batch_size, steps=steps, repeats=repeats, compiled=compiled
+                name, batch_size=batch_size or 16, steps=steps, repeats=repeats, compiled=compiled
             )
             results += _told(name, found)
             continue
@@ -70,6 +74,22 @@ def bench(
         out.parent.mkdir(parents=True, exist_ok=True)
         with replacing(out, overwrite=True) as temporary:
             temporary.write_text(json.dumps(b.to_dict(results, limits), indent=1) + "\n")
+
+
+def _check_options(
+    models: list[str], task: str, data: str | None, data_dir: Path | None, batch_size: int | None
+) -> None:
+    """Refuses options that would do nothing."""
+    from msae_jax.system.names import is_program
+
+    programs = [name for name in models if is_program(name)]
+    if programs and (task != "train" or data is not None or data_dir is not None):
+        raise InputError(
+            f"{programs[0]} is timed on noise, forward and training: --task, --data and --data-dir "
+            "are for models by name."
+        )
+    if batch_size is not None and (not models or len(programs) < len(models)):
+        raise InputError("--batch-size is for .pt2 files: models by name have their recipe's.")
 
 
 def _told(name: str, found: list[Result]) -> list[Result]:

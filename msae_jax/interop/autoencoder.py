@@ -13,7 +13,6 @@ from msae_jax.errors import InputError
 from msae_jax.interop import anew
 from msae_jax.interop.exported import Exported
 from msae_jax.interop.files.pt2_values import Free
-from msae_jax.interop.graph.computation import Watch
 from msae_jax.interop.roles import ROLES, cuts, resolved
 from msae_jax.models.output import Output
 
@@ -96,12 +95,11 @@ class Autoencoder(Exported):
         *,
         key: jax.Array | None = None,
         train: bool = False,
-        watch: Watch | None = None,
     ) -> Output:
         """Computes reconstructions and latents of samples `[B, ...]`; see `Exported`."""
         values = self.values(train)
         found = self.computed(
-            (self.as_program(x),), key=key, train=train, watch=watch, kept=tuple(values.values())
+            (self.as_program(x),), key=key, train=train, kept=tuple(values.values())
         ).values
         parts = {role: found[name] for role, name in values.items()}
         if "logits" in parts and "recon" not in parts:

@@ -13,7 +13,7 @@ import numpy as np
 from msae_jax.errors import InputError
 from msae_jax.interop.files.pt2 import Program
 from msae_jax.interop.files.pt2_values import Free, Graph
-from msae_jax.interop.graph.computation import Computation, Outcome, Watch
+from msae_jax.interop.graph.computation import Computation, Outcome
 from msae_jax.interop.graph.dtypes import named
 
 
@@ -96,7 +96,6 @@ class Exported(nn.Module):
         *inputs: jax.Array,
         key: jax.Array | None = None,
         train: bool = False,
-        watch: Watch | None = None,
     ) -> Any:
         """Computes the program; returns the tuple of its outputs.
 
@@ -105,9 +104,8 @@ class Exported(nn.Module):
           train: whether it is computed as it was exported, or by the graph of training mode where
             there is one. Else a program exported for training is evaluated: no dropout, and
             normalised by the running statistics.
-          watch: is told of each node and its value.
         """
-        return self.computed(inputs, key=key, train=train, watch=watch).outputs
+        return self.computed(inputs, key=key, train=train).outputs
 
     def computed(self, inputs: tuple[Any, ...], *, train: bool = False, **how: Any) -> Outcome:
         """Computes the program; see `Computation.run`. New values of buffers are kept."""

@@ -61,7 +61,7 @@ def _usable(path: Path, program: Program) -> dict[str, Any]:
         said = [*notes(module)]
         if len(program.graph.user_inputs) != 1 or "recon" not in module.values():
             return {"notes": said, "next": [apply, f"msae verify {path}"]}
-        said.append(assumed(module) or "")
+        said.extend(filter(None, [assumed(module)]))
         said.append(
             "can be cut at its latent: encode and decode"
             if module.is_cut()

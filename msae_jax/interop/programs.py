@@ -32,11 +32,11 @@ def open_model(path: str) -> ModelRecord:
     if not file.is_file():
         raise InputError(f"{path} does not exist or is not a file.")
     known = file.stat()
-    return _opened(path, known.st_mtime_ns, known.st_size)
+    return _opened(path, str(file.resolve()), known.st_mtime_ns, known.st_size)
 
 
 @functools.lru_cache(maxsize=4)
-def _opened(path: str, changed: int, size: int) -> ModelRecord:
+def _opened(path: str, place: str, changed: int, size: int) -> ModelRecord:
     made = fields(read_pt2(path), path)
     return ModelRecord(functools.partial(Autoencoder, **made), label=Path(path).name)
 
@@ -52,6 +52,8 @@ def load(path: Path, given: ModelConfig | None) -> tuple[Autoencoder, dict[str, 
     """
     if given is not None and given.name != str(path):
         raise InputError(f"{path} holds its own model: --model {given.name} is for other files.")
+    if given is not None and "begin" in given.options:
+        raise InputError("begin says what training starts from: it is for msae train.")
     config = given or ModelConfig(str(path))
     model = models.build(config)
     assert isinstance(model, Autoencoder)

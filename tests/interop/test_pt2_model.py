@@ -204,7 +204,7 @@ def test_a_parameter_that_nothing_reads_is_not_drawn_anew(tmp_path):
         ("recon=3", "outputs 0 to 0; recon is given as 3"),
         ("z=nowhere", "no output, module or value 'nowhere'"),
         ("tensors=1", "unknown option"),
-        ("begin=new", "file or anew"),
+        ("begin=anew", "it is for msae train"),
     ],
 )
 def test_options_that_stand_for_nothing_are_refused(
@@ -214,6 +214,12 @@ def test_options_that_stand_for_nothing_are_refused(
     error = capsys.readouterr().err.strip()
     assert message in error
     assert error.count("\n") == 0
+
+
+def test_training_begins_with_the_file_or_anew(program, samples, tmp_path, capsys):
+    run = ("train", "--model", program, "--data", tmp_path / "x.npy", "--set", "begin=new")
+    assert msae(*run, "--out", tmp_path / "run") == 2
+    assert "begin is file or anew" in capsys.readouterr().err
 
 
 def test_samples_of_another_shape_are_refused(program, tmp_path, capsys):

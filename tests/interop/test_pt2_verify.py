@@ -241,15 +241,20 @@ def test_inspect_says_what_is_in_a_program(vae, capsys):
     assert "can be cut at its latent" in capsys.readouterr().out
 
 
-def test_bench_times_a_program_beside_its_own_graph(vae, tmp_path, capsys):
-    out = tmp_path / "b.json"
-    assert msae("bench", vae, "--steps", 3, "--repeats", 1, "--no-compiled", "--out", out) == 0
+def test_bench_times_a_program_beside_its_own_graph(code, tmp_path, capsys):
+    """Of a program that draws nothing, so that both sides have the same losses."""
+    out, skip = tmp_path / "b.json", tmp_path / "skip.pt2"
+    e.export_torch(f"{code}:Skip", skip, [(4,)])
+    assert msae("bench", skip, "--steps", 3, "--repeats", 1, "--no-compiled", "--out", out) == 0
     forward, train = json.loads(out.read_text())["results"]
     assert (forward["task"], train["task"]) == ("forward", "train")
     for result in (forward, train):
         assert set(result["seconds"]) == {"ours", "eager"}
         assert result["apart"]["eager"] <= result["tolerance"]
-    assert "vae.pt2, train" in capsys.readouterr().out
+    assert "skip.pt2, train" in capsys.readouterr().out
+    assert msae("bench", skip, "--task", "inference") == 2
+    assert msae("bench", "baseline", "--batch-size", 4) == 2
+    assert "--batch-size is for .pt2 files" in capsys.readouterr().err
 
 
 def test_always_on_dropout_is_not_recorded(tmp_path):

@@ -13,7 +13,7 @@ import optax
 
 from msae_jax.config import Objective, OptimizerConfig
 from msae_jax.errors import InputError
-from msae_jax.interop.exported import Exported, flattened
+from msae_jax.interop.exported import Exported, example_inputs, flattened
 from msae_jax.interop.files.pt2_values import Graph, Node, Ref
 from msae_jax.interop.graph.computation import Computation, Outcome
 from msae_jax.interop.roles import refs
@@ -112,6 +112,23 @@ class Tracer:
         layers = _layers(evaluated), _layers(trained)
         found = Trace(outputs, *layers, np.array(losses), gradients, after)
         return found, Drawn(_draws(problem, evaluated, False), draws)
+
+
+def noise(graph: Graph, batch: int | None, count: int) -> list[list[np.ndarray]]:
+    """Returns batches of a program's inputs: U(0, 1), or whole numbers 0 and 1, valid as indices.
+
+    Args:
+      batch: instead of the export's, where the batch size is free. count: of batches.
+    """
+    rng = np.random.default_rng(0)
+
+    def drawn(shape: jax.ShapeDtypeStruct) -> np.ndarray:
+        if np.issubdtype(shape.dtype, np.floating):
+            return rng.random(shape.shape, np.float32)
+        return rng.integers(0, 2, shape.shape).astype(shape.dtype)
+
+    shapes = example_inputs(graph, batch)
+    return [[drawn(shape) for shape in shapes] for _ in range(count)]
 
 
 def shown(node: Node, name: str) -> str:

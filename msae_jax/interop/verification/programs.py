@@ -22,10 +22,10 @@ from msae_jax.interop.pt2 import notes
 from msae_jax.interop.torch_files import float32
 from msae_jax.interop.verification import program_trace
 from msae_jax.interop.verification.certificate import Certificate, Check
+from msae_jax.interop.verification.choices import BATCH, CANDIDATES, STEPS, first_passing
 from msae_jax.interop.verification.comparison import compare
 from msae_jax.interop.verification.program_trace import Problem, Tracer
 
-STEPS, BATCH, CANDIDATES, CHOICES = 10, 8, 16, 3
 LEARNING_RATE = 1e-3
 RECORDED = "recorded.safetensors.base64"
 """What `export-torch` writes into a file: inputs `input_0`, ..., and what PyTorch makes of them."""
@@ -79,10 +79,10 @@ def verify_program(
     conditions["PyTorch"] = f"{torch.__version__}, CPU"
     conditions |= said
     checks, tried = _against_torch(problem)
-    if tried > 1:
+    if len(tried) > 1:
         conditions["data"] += (
-            f"; the {tried}. choice of the later batches: on those before only what follows the "
-            "first step was out of tolerance"
+            f"; the {len(tried)}. choice of the later batches: on those before only what follows "
+            "the first step was out of tolerance"
         )
     return Certificate(subject, conditions, facts, checks)
 
@@ -187,28 +187,21 @@ def _problem(
 def _batches(
     module: Exported, samples: np.ndarray | None, batch: int | None
 ) -> list[list[np.ndarray]]:
-    rng = np.random.default_rng(0)
-    shapes = example_inputs(module.computation.graph, batch)
-    if samples is not None:
-        count = shapes[0].shape[0]
-        whole = len(samples) // count
-        if len(shapes) != 1 or whole < STEPS:
-            raise InputError(
-                f"verification needs {STEPS * count} samples of one input, got {len(samples)}."
-            )
-        whole = min(whole, CANDIDATES)
-        return [[samples[i * count : (i + 1) * count]] for i in range(whole)]
-
-    def drawn(shape: jax.ShapeDtypeStruct) -> np.ndarray:
-        if np.issubdtype(shape.dtype, np.floating):
-            return rng.random(shape.shape, np.float32)
-        return rng.integers(0, 2, shape.shape).astype(shape.dtype)  # valid as indices, too
-
-    return [[drawn(shape) for shape in shapes] for _ in range(CANDIDATES)]
+    graph = module.computation.graph
+    if samples is None:
+        return program_trace.noise(graph, batch, CANDIDATES)
+    shapes = example_inputs(graph, batch)
+    count = shapes[0].shape[0]
+    whole = len(samples) // count
+    if len(shapes) != 1 or whole < STEPS:
+        raise InputError(
+            f"verification needs {STEPS * count} samples of one input, got {len(samples)}."
+        )
+    return [[samples[i * count : (i + 1) * count]] for i in range(min(whole, CANDIDATES))]
 
 
-def _against_torch(problem: Problem) -> tuple[list[Check], int]:
-    """Returns the checks, and how many choices of later batches were tried; see `verify`."""
+def _against_torch(problem: Problem) -> tuple[list[Check], list[list[int]]]:
+    """Returns the checks, and the batches of each choice that was tried; see `first_passing`."""
     import torch
 
     from msae_jax.interop.verification import torch_program, torch_quality
@@ -217,22 +210,14 @@ def _against_torch(problem: Problem) -> tuple[list[Check], int]:
     _, drawn = tracer.trace(problem.batches[:1])
     qualities = [torch_quality.quality(problem, drawn, i) for i in range(len(problem.batches))]
     first = max(range(len(qualities)), key=qualities.__getitem__)
-    others = [i for i in range(len(problem.batches)) if i != first]
     behind = program_trace.behind(problem.module.graph_for(True).graph)
-    original: list[Check] = []
-    for choice in range(CHOICES):
-        shift = choice * (STEPS - 1) % max(1, len(others))
-        numbers = [first, *(others[shift:] + others[:shift])[: STEPS - 1]]
+
+    def checked(numbers: list[int]) -> list[Check]:
         chosen = problem._replace(batches=[problem.batches[i] for i in numbers])
         ours, drawn = tracer.trace(chosen.batches)
         single, exact = (
             torch_program.trace(chosen, drawn, dtype) for dtype in (torch.float32, torch.float64)
         )
-        checks = compare(ours, single, exact, problem.learning_rate, behind)
-        original = original or checks
-        failed = [check for check in checks if not check.passed]
-        if not failed:
-            return checks, choice + 1
-        if not all(check.is_late(STEPS) for check in failed):
-            break
-    return original, 1
+        return compare(ours, single, exact, problem.learning_rate, behind)
+
+    return first_passing(first, len(problem.batches), checked)

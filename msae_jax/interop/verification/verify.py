@@ -26,6 +26,7 @@ from msae_jax.interop.torch_files import (
     state_dict,
 )
 from msae_jax.interop.verification.certificate import Certificate, Check
+from msae_jax.interop.verification.choices import BATCH, CANDIDATES, STEPS, first_passing
 from msae_jax.interop.verification.comparison import compare
 from msae_jax.interop.verification.programs import verify_program
 from msae_jax.interop.verification.trace import Problem, latent_noise, trace
@@ -38,10 +39,6 @@ from msae_jax.train import evaluation
 if TYPE_CHECKING:
     import torch
 
-STEPS = 10
-BATCH = 8  # small: the difference between biased and unbiased variance is 1/n
-CANDIDATES = 16
-CHOICES = 3
 MOST = 4_096  # samples that are looked at of a data set
 PRECISION = "float32, matmul precision highest"
 
@@ -208,21 +205,7 @@ def against_torch(
         single = torch_trace.trace(module, chosen, torch.float32)
         return compare(trace(chosen), single, exact, rate)
 
-    others = np.delete(np.arange(len(batches)), first)
-    choices = [
-        [first, *np.roll(others, -choice * (STEPS - 1))[: STEPS - 1].tolist()]
-        for choice in range(CHOICES)
-    ]
-    original: list[Check] = []
-    for tried, numbers in enumerate(choices, start=1):
-        checks = checked(numbers)
-        original = original or checks
-        failed = [check for check in checks if not check.passed]
-        if not failed:
-            return checks, choices[:tried]
-        if not all(check.is_late(STEPS) for check in failed):
-            break
-    return original, choices[:1]
+    return first_passing(first, len(batches), checked)
 
 
 def samples(

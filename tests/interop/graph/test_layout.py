@@ -74,7 +74,7 @@ def layers(depth):
 
 def test_more_layers_permute_no_more(tmp_path):
     one, four = (permutations(tmp_path, layers(depth), 3, 6, 6) for depth in (1, 4))
-    assert four == one
+    assert four == one > 0
 
 
 def test_sums_and_joins_keep_the_channels_last(tmp_path):

@@ -7,7 +7,7 @@ BIN = $(VENV)/bin
 EXTRAS ?= dev
 WORKERS ?= 2
 # By path: the long files have few tests, and would come last by their number.
-PARALLEL = -n $(WORKERS) --dist loadfile --no-loadscope-reorder
+PARALLEL = --durations 30 -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 READY = $(VENV)/.ready-$(EXTRAS)
 
 .PHONY: reproduce test test-slow test-lowest lint clean

@@ -1,4 +1,4 @@
-"""What hostile .pth files are put together from, opcode by opcode; the limits of refusing one."""
+"""What hostile .pth files are put together from, opcode by opcode."""
 
 from __future__ import annotations
 
@@ -7,9 +7,6 @@ import pickle
 import struct
 import warnings
 import zipfile
-
-SECONDS = 1.0
-MEMORY = 200e6  # bytes beyond the file's size
 
 PROTO = b"\x80\x02"
 ORDERED_DICT = b"ccollections\nOrderedDict\n)R"

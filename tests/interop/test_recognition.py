@@ -119,13 +119,13 @@ def test_a_note_that_does_not_fit_is_ignored(
 
 def test_a_note_imports_nothing(tmp_path: Path, random_state_dict, monkeypatch) -> None:
     """Not even a module that is there, unless the user names it, too."""
-    (tmp_path / "mine.py").write_text("from msae_jax.models import MultiScaleSignal as Model")
+    (tmp_path / "of_a_note.py").write_text("from msae_jax.models import MultiScaleSignal as Model")
     monkeypatch.syspath_prepend(tmp_path)
     tensors = tensors_of("msae", random_state_dict)
-    note = '{"name": "mine:Model", "options": {}}'
+    note = '{"name": "of_a_note:Model", "options": {}}'
     write_safetensors(tmp_path / "a.safetensors", tensors, note=note)
     assert load_torch(tmp_path / "a.safetensors").config.model.name == "msae"
-    assert "mine" not in sys.modules
+    assert "of_a_note" not in sys.modules
 
 
 def test_a_file_of_no_model_is_compared_with_the_nearest(

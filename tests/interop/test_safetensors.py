@@ -7,7 +7,6 @@ import os
 import random
 import stat
 import struct
-import time
 import tracemalloc
 
 import ml_dtypes
@@ -16,6 +15,7 @@ import pytest
 
 from msae_jax.errors import InputError
 from msae_jax.interop import read_safetensors, read_tensors, write_safetensors, write_tensors
+from tests.interop.limits import MEMORY, in_time
 
 ARRAYS = {
     "z.weight": np.arange(6, dtype=np.float32).reshape(2, 3),
@@ -140,17 +140,15 @@ HUGE = 2**62
 def test_hostile_files(tmp_path, data):
     path = tmp_path / "a.safetensors"
     path.write_bytes(data)
-    start = time.process_time()
-    with pytest.raises(InputError) as error:
+    with in_time(), pytest.raises(InputError) as error:
         read_safetensors(path)
-    assert time.process_time() - start < 1
     assert error.type is InputError
     assert str(path) in str(error.value)
     tracemalloc.start()
     try:
         with pytest.raises(InputError):
             read_safetensors(path)
-        assert tracemalloc.get_traced_memory()[1] < len(data) + 200e6
+        assert tracemalloc.get_traced_memory()[1] < len(data) + MEMORY
     finally:
         tracemalloc.stop()
 
@@ -159,9 +157,8 @@ def test_the_largest_header_is_read_in_time(tmp_path):
     path = tmp_path / "a.safetensors"
     path.write_bytes(file({f"{k}": entry("U8", [0], 0, 0) for k in range(60_000)}))
     assert path.stat().st_size > 3.5e6
-    start = time.process_time()
-    assert len(read_safetensors(path)) == 60_000
-    assert time.process_time() - start < 1
+    with in_time():
+        assert len(read_safetensors(path)) == 60_000
 
 
 def test_truncations_and_flips_raise_nothing_but_input_error(tmp_path):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import flax.linen as nn
 import jax
@@ -17,7 +17,7 @@ from msae_jax.data.facts import Facts
 from msae_jax.data.options import expanded
 from msae_jax.errors import InputError, unknown_name
 from msae_jax.fitting.members import Progress
-from msae_jax.interop import mapping, optimizer_state
+from msae_jax.interop import mapping, optimizer_state, programs
 from msae_jax.interop.torch_files import Weights as Weights
 from msae_jax.interop.torch_files import (
     float32,
@@ -29,11 +29,12 @@ from msae_jax.runs import checkpoint, directory
 from msae_jax.runs.arrays import from_states
 from msae_jax.runs.writer import Writer
 from msae_jax.system import names
-from msae_jax.system.files import new_folder, replacing
+from msae_jax.system.files import new_folder
 from msae_jax.system.names import is_program
 from msae_jax.train.seeds import Member, init_states
 
 Opened = checkpoint.Checkpoint | checkpoint.OneModel
+Held = TypeVar("Held", checkpoint.Checkpoint, checkpoint.OneModel)
 
 
 def load_weights(
@@ -52,7 +53,8 @@ def load_weights(
         of PyTorch weights (`interop.load_torch`).
       best: the best checkpoint of a run directory instead of the latest.
       model: of a file, where its keys and shapes do not tell. Of a run directory, the one that it
-        names, where that is a `package.module:Class`: its code runs only if you name it, too.
+        names, where that is a `package.module:Class`: its code runs only if you name it, too; or
+        its own `model.pt2`, with which value is what.
       seed, member: which model of a run of many seeds (`checkpoint.load`).
       key: which state dict of a file of several (`interop.read_pth`).
 
@@ -96,20 +98,32 @@ def open_weights(
         return load_torch(path, model, key)
     if key is not None:
         raise InputError(f"--key picks a state dict of a file of PyTorch's; {path} is none.")
-    opened = checkpoint.load(path, best=best, seed=seed, member=member)
-    settings, built = model_of(opened, [_checked(path, opened, model)])
+    opened = _as_given(path, checkpoint.load(path, best=best, seed=seed, member=member), model)
+    settings, built = model_of(opened, [_name(model)])
     return Weights(built, opened.variables, settings, opened.facts)
 
 
-def _checked(path: str | Path, opened: Opened, model: str | ModelConfig | None) -> str | None:
-    """Returns the name of the model that the user gives for a run, which must be the run's own."""
-    name = model.name if isinstance(model, ModelConfig) else model
-    held = opened.config["model"]["name"]
-    if name not in (None, held) or getattr(model, "options", None):
+def _name(model: str | ModelConfig | None) -> str | None:
+    return model.name if isinstance(model, ModelConfig) else model
+
+
+def _as_given(path: str | Path, opened: Held, model: str | ModelConfig | None) -> Held:
+    """Returns a checkpoint with the model that the user gives, which must be the run's own.
+
+    Of a program, which value is what may be said anew: its weights are the same.
+    """
+    held = opened.config["model"]
+    if model is None or model == held["name"]:
+        return opened
+    given = model if isinstance(model, ModelConfig) else ModelConfig(model)
+    options = programs.roles_given(held["name"], given)
+    if options is None:
         raise InputError(
-            f"--model is for files of weights: {path} knows its own model, {held}, and its options."
+            f"--model is for files of weights: {path} knows its own model, {held['name']}, and its "
+            "options."
         )
-    return name
+    own = {**held, "options": {**held["options"], **options}}
+    return opened._replace(config={**opened.config, "model": own})
 
 
 def model_of(opened: Opened, named: Collection[str | None] = ()) -> tuple[TrainConfig, nn.Module]:
@@ -143,7 +157,9 @@ class Many(NamedTuple):
     facts: Facts | None
 
 
-def load_many(path: str | Path, *, best: bool = False, model: str | None = None) -> Many | None:
+def load_many(
+    path: str | Path, *, best: bool = False, model: str | ModelConfig | None = None
+) -> Many | None:
     """Opens all models of a run of many seeds, in float32; returns None for a run of one.
 
     Args:
@@ -152,14 +168,14 @@ def load_many(path: str | Path, *, best: bool = False, model: str | None = None)
     Raises:
       InputError: its members differ in more than their seeds, or all diverged.
     """
-    opened = checkpoint.load_all(path, best=best)
+    opened = _as_given(path, checkpoint.load_all(path, best=best), model)
     if len(opened.members) == 1:
         return None
     if any(
         (m["vary"], m["learning_rate"], m["beta"]) != ("all", None, None) for m in opened.members
     ):
         raise InputError(f"{path} varies more than seeds: pick one model with --member.")
-    settings, built = model_of(opened, [_checked(path, opened, model)])
+    settings, built = model_of(opened, [_name(model)])
     diverged = {m["seed"]: m["diverged"] for m in opened.members if m["diverged"] is not None}
     rows = [i for i, m in enumerate(opened.members) if m["diverged"] is None]
     if not rows:
@@ -198,15 +214,6 @@ def split(
     return x, [*([changed] if changed else []), *facts.against(trained_on, x)]
 
 
-def samples(path: Path, out: Path, overwrite: bool) -> np.ndarray:
-    """Reads a user's samples, after checking that the result can be written to `out`."""
-    if out.suffix != ".npy":
-        raise InputError(f"--out must end in .npy, got {out}.")
-    if out.exists() and not overwrite:
-        raise InputError(f"{out} exists: choose another --out, or --overwrite to replace it.")
-    return data.load_array(path)
-
-
 def check_channel_order(path: str | Path, model: nn.Module, samples: data.Samples) -> None:
     """Refuses images [N, H, W, C] for a file of weights whose model reads flat samples.
 
@@ -227,13 +234,6 @@ def check_channel_order(path: str | Path, model: nn.Module, samples: data.Sample
             "channels first: x.transpose(0, 3, 1, 2); for weights trained here, give them flat: "
             "x.reshape(len(x), -1)."
         )
-
-
-def save_array(out: Path, array: np.ndarray) -> None:
-    """Writes a `.npy` file whole or not at all."""
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(out, overwrite=True) as temporary, temporary.open("wb") as file:
-        np.save(file, array)
 
 
 def convert(

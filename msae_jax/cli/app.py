@@ -11,6 +11,7 @@ import typer
 
 from msae_jax.config import ModelConfig, parse_assignment
 from msae_jax.errors import InputError, printable
+from msae_jax.runs.programs import PROGRAM
 from msae_jax.system.names import is_program
 
 if TYPE_CHECKING:
@@ -84,14 +85,15 @@ def model_given(
     """Returns the model that `--model` and `--set` describe, None where neither is given.
 
     Args:
-      path: of the weights; a `.pt2` is a model itself, whose options are given without `--model`.
+      path: of the weights; a `.pt2`, and a run that holds one, is a model itself, whose options are
+        given without `--model`.
 
     Raises:
       InputError: options without a model, or an assignment that is none.
     """
     options = dict(parse_assignment(text) for text in assignments or ())
-    if name is None and options and is_program(str(path)):
-        name = str(path)
+    if name is None and options and (is_program(str(path)) or (path / PROGRAM).is_file()):
+        name = str(path if is_program(str(path)) else path / PROGRAM)
     if name is None and options:
         raise InputError("--set needs --model: the model whose fields it sets.")
     return None if name is None else ModelConfig(name, options)

@@ -30,6 +30,7 @@ from msae_jax.cli.app import (
     note_assumptions,
 )
 from msae_jax.cli.reading import reads
+from msae_jax.errors import InputError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -58,13 +59,13 @@ def evaluate(
     from msae_jax import weights as w
     from msae_jax.train import evaluation
 
+    given = model_given(model, options, weights)
     if seed is None and member is None and key is None and weights.is_dir():
-        many = w.load_many(weights, best=best, model=model)
+        many = w.load_many(weights, best=best, model=given)
         if many is not None and len(many.seeds) > 1:
             many = many._replace(config=_changed(many.config, data, likelihood))
             _evaluate_all(many, data is None, data_dir, split, as_json)
             return
-    given = model_given(model, options, weights)
     loaded = w.load_weights(weights, best=best, model=given, seed=seed, member=member, key=key)
     settings = _changed(loaded.config, data, likelihood)
     name = settings.data
@@ -166,7 +167,7 @@ def embed(
     if loaded.facts is not None and loaded.facts.series is not None:
         series_outputs.embed(loaded, samples, out, overwrite)
         return
-    x = w.samples(samples, out, overwrite)
+    x = _samples(samples, out, overwrite)
     w.check_channel_order(weights, loaded.model, x)
     note_assumptions(weights, loaded, given)
     _save(out, evaluation.embed(loaded.model, loaded.variables, x))
@@ -201,7 +202,7 @@ def reconstruct(
     if loaded.facts is not None and loaded.facts.series is not None:
         series_outputs.reconstruct(loaded, samples, out, overwrite)
         return
-    x = w.samples(samples, out, overwrite)
+    x = _samples(samples, out, overwrite)
     w.check_channel_order(weights, loaded.model, x)
     note_assumptions(weights, loaded, given)
     _save(out, evaluation.reconstruct(loaded.model, loaded.variables, x))
@@ -209,13 +210,26 @@ def reconstruct(
         _warn(against(loaded.facts, x))
 
 
+def _samples(path: Path, out: Path, overwrite: bool) -> np.ndarray:
+    """Reads a user's samples, after checking that the result can be written to `out`."""
+    from msae_jax.data import load_array
+
+    if out.suffix != ".npy":
+        raise InputError(f"--out must end in .npy, got {out}.")
+    if out.exists() and not overwrite:
+        raise InputError(f"{out} exists: choose another --out, or --overwrite to replace it.")
+    return load_array(path)
+
+
 def _save(out: Path, array: np.ndarray) -> None:
-    """Writes an array, and says how many of its rows are not finite."""
+    """Writes an array, whole or not at all, and says how many of its rows are not finite."""
     import numpy as np
 
-    from msae_jax import weights as w
+    from msae_jax.system.files import replacing
 
-    w.save_array(out, array)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(out, overwrite=True) as temporary, temporary.open("wb") as file:
+        np.save(file, array)
     bad = int((~np.isfinite(array)).reshape(len(array), -1).any(axis=1).sum())
     if bad:
         print(f"msae: warning: {bad} of {len(array)} rows are not finite", file=sys.stderr)

@@ -20,6 +20,7 @@ from msae_jax.interop.pt2 import fields, notes
 from msae_jax.interop.roles import ROLES
 from msae_jax.models.record import ModelRecord
 from msae_jax.recipes import recipe
+from msae_jax.system.names import is_program
 
 
 def open_model(path: str) -> ModelRecord:
@@ -89,6 +90,21 @@ def assumed(model: Autoencoder) -> str | None:
         return None
     listed = ", ".join(f"{role} is {what}" for role, what in found.items())
     return f"taken that {listed}. If it is otherwise: --set ROLE=OUTPUT, such as --set recon=0"
+
+
+def roles_given(held: str, given: ModelConfig) -> dict[str, Any] | None:
+    """Returns which value is what, as the user says it of the program that a run holds.
+
+    Args:
+      held: the path of the run's program, or the name of another model.
+
+    Returns:
+      None where the model that is given is another, or its options say something else.
+    """
+    allowed = ROLES if is_program(held) else ()
+    if given.name != held or set(given.options) - set(allowed):
+        return None
+    return dict(given.options)
 
 
 def roles_of(module: nn.Module, train: bool) -> dict[str, str]:

@@ -97,6 +97,23 @@ def test_a_run_keeps_the_program_and_can_be_moved(program, samples, tmp_path, mo
         w.load_weights("elsewhere", seed=1)
 
 
+def test_what_is_what_is_said_of_a_run_too(program, samples, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    settings = TrainConfig(ModelConfig("model.pt2"), data="x.npy", epochs=1, batch_size=8)
+    mj.fit(settings, seeds=2, out="run")
+    for name, given in {"z.npy": (), "h.npy": ("--set", "z=relu")}.items():
+        assert msae("embed", "run", "--seed", "1", "--input", "x.npy", "--out", name, *given) == 0
+    np.testing.assert_array_equal(np.load("h.npy"), np.maximum(np.load("z.npy"), 0))
+    capsys.readouterr()
+    for assigned, message in {
+        "activation=tanh": "knows its own model, run/model.pt2",
+        "begin=anew": "knows its own model",
+        "recon=7": "has the outputs 0 to 0",
+    }.items():
+        assert msae("evaluate", "run", "--set", assigned) == 2  # of both seeds
+        assert message in capsys.readouterr().err
+
+
 def test_a_resumed_run_is_that_of_the_same_program(program, samples, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     settings = TrainConfig(ModelConfig("model.pt2"), data="x.npy", epochs=4, batch_size=8)

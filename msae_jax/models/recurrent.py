@@ -24,6 +24,18 @@ def tanh(x: jax.Array) -> jax.Array:
     return 2.0 * nn.sigmoid(2.0 * x) - 1.0
 
 
+def lstm_cell(gates: jax.Array, c: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Returns h and c `[B, H]` of a step of an LSTM, from its gates `[B, 4 H]`: i, f, g, o.
+
+    As tanh(g) = 2 sigmoid(2 g) - 1, one sigmoid serves all gates: on CPUs, XLA computes it more
+    than twice as fast as those of four slices.
+    """
+    scale = jnp.repeat(jnp.array([1, 1, 2, 1], gates.dtype), c.shape[-1])
+    i, f, g, o = jnp.split(nn.sigmoid(scale * gates), 4, axis=-1)
+    c = f * c + i * (2.0 * g - 1.0)
+    return o * tanh(c), c
+
+
 class BidirectionalLstm(nn.Module):
     """`torch.nn.LSTM(I, features, batch_first=True, bidirectional=True)`: `[B, T, 2 features]`.
 
@@ -61,9 +73,7 @@ class BidirectionalLstm(nn.Module):
             carry: tuple[jax.Array, jax.Array], gates: jax.Array
         ) -> tuple[tuple[jax.Array, jax.Array], jax.Array]:
             h, c = carry
-            i, f, g, o = jnp.split(gates + h @ kernels["hidden"], 4, axis=-1)
-            c = nn.sigmoid(f) * c + nn.sigmoid(i) * tanh(g)
-            h = nn.sigmoid(o) * tanh(c)
+            h, c = lstm_cell(gates + h @ kernels["hidden"], c)
             return (h, c), h
 
         _, steps = jax.lax.scan(step, (nothing, nothing), jnp.moveaxis(gates, 1, 0))

@@ -31,6 +31,9 @@ CONVS = {
     "fourier, mostly padding": ((2, 1), (3, 2), 2, 3, 1, 4, 1),
     "fourier, signal": ((9,), (3,), 2, 3, 1, 1, 1),
     "wide": ((7, 7), (3, 3), 4, 6, 1, 1, 1),
+    "direct": ((6, 5), (3, 3), 16, 17, 1, 1, 1),
+    "direct, stride 2": ((7, 6), (3, 2), 18, 16, 2, 1, 1),
+    "direct, signal": ((9,), (3,), 16, 20, 1, 2, 1),
     "signal": ((16,), (3,), 1, 4, 1, 1, 1),
     "signal, dilated": ((16,), (7,), 4, 8, 1, 6, 2),
     "signal, stride 2": ((17,), (5,), 3, 2, 2, 2, 1),
@@ -45,6 +48,8 @@ TRANSPOSED = {
     "k3 s1 p1": ((5, 6), (3, 3), 4, 4, 1, 1),
     "k1 s1 p1": ((5, 6), (1, 1), 4, 4, 1, 1),
     "fourier": ((7, 7), (3, 3), 5, 4, 1, 1),
+    "direct k4 s2 p1": ((4, 3), (4, 4), 20, 16, 2, 1),
+    "direct k3 s1 p1": ((4, 5), (3, 3), 16, 16, 1, 1),
     "signal k4 s2 p1": ((9,), (4,), 3, 5, 2, 1),
 }
 EVERY = [
@@ -190,7 +195,7 @@ def test_pytorch_agrees(op, case, batch):
 SOME = [
     pytest.param(op, cases[name], id=f"{op.__name__}, {name}")
     for op, cases, names in (
-        (conv, CONVS, ("stride 2, odd", "one output", "fourier", "signal, dilated")),
+        (conv, CONVS, ("stride 2, odd", "one output", "fourier", "signal, dilated", "direct")),
         (conv_transpose, TRANSPOSED, ("k4 s2 p1", "fourier")),
     )
     for name in names
@@ -233,6 +238,22 @@ def test_gradient_descent_inside_a_scan(op, case):
     assert_close(descend(op), descend(lambda x, w, **o: plain(op, x, w, **o)))
 
 
+@pytest.mark.parametrize("case", [CONVS["direct"], CONVS["stride 2, odd"]])
+def test_derivatives_of_gradients(case):
+    x, w = arrays(case, 2)
+
+    def of_gradients(function):
+        def loss(x, w):
+            return jnp.sum(jnp.sin(function(x, w, **options(conv, case))))
+
+        def squares(x, w):
+            return sum(jnp.sum(g**2) for g in jax.grad(loss, (0, 1))(x, w))
+
+        return jax.jit(jax.grad(squares, (0, 1)))(x, w)
+
+    assert_close(of_gradients(conv), of_gradients(lambda x, w, **o: plain(conv, x, w, **o)))
+
+
 @pytest.mark.parametrize(("op", "case"), SOME)
 def test_each_platform_compiles_its_own_branch_only(op, case):
     x, w = arrays(case, 2)
@@ -245,8 +266,11 @@ def test_each_platform_compiles_its_own_branch_only(op, case):
     def lowered(platform):
         return jax.jit(grads).trace(x, w, g).lower(lowering_platforms=(platform,)).as_text()
 
-    assert lowered("cpu").count("stablehlo.convolution") == 0
-    assert lowered("cpu").count("stablehlo.dot_general") > 0
+    direct = case is CONVS["direct"]
+    assert lowered("cpu").count("stablehlo.convolution") == (3 if direct else 0)
+    assert (lowered("cpu").count("stablehlo.dot_general") > 0) is not direct
+    plain_form = lowered("cpu").count("[b, 0, 1, f]x[0, 1, i, o]->[b, 0, 1, f]")
+    assert plain_form == lowered("cpu").count("stablehlo.convolution")  # others are slow in loops
     for accelerator in ("cuda", "tpu"):
         assert lowered(accelerator).count("stablehlo.convolution") == 3
         assert lowered(accelerator).count("stablehlo.dot_general") == 0

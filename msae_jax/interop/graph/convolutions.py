@@ -6,6 +6,8 @@ two spatial axes, and no groups; whatever is otherwise goes to XLA's own convolu
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -17,6 +19,8 @@ from msae_jax.errors import InputError
 from msae_jax.models import convolution
 
 _Sizes = Sequence[int]
+
+MOST_TAPS = 49  # of kernels of one channel that are written out position by position
 
 
 def _all(value: int | _Sizes, n: int) -> tuple[int, ...]:
@@ -109,6 +113,8 @@ def _conv(
         if not padding:
             x = jnp.pad(x, [(0, 0), *pads, (0, 0)])
         y = convolution.conv(x, kernel, stride=stride[0], padding=padding, dilation=dilation[0])
+    elif groups == x.shape[-1] and math.prod(kernel.shape[:n]) <= MOST_TAPS:
+        y = _depthwise(x, kernel, stride, pads, dilation)
     else:
         spatial = "DHW"[-n:]
         y = lax.conv_general_dilated(
@@ -121,6 +127,32 @@ def _conv(
             feature_group_count=groups,
         )
     return y if bias is None else y + bias
+
+
+def _depthwise(
+    x: jax.Array,
+    kernel: jax.Array,
+    stride: _Sizes,
+    pads: Sequence[tuple[int, int]],
+    dilation: _Sizes,
+) -> jax.Array:
+    """Returns the convolution of each channel of x [B, *S, I] with its own kernels [*K, 1, O].
+
+    XLA's own is many times slower on CPUs; a product with each position of the kernel is one loop.
+    """
+    *taps, _, outputs = kernel.shape
+    of_each = kernel.reshape(*taps, x.shape[-1], -1)
+    x = jnp.pad(x, [(0, 0), *pads, (0, 0)])
+    axes = list(zip(taps, stride, dilation, x.shape[1:], strict=False))
+    counts = [(size - d * (k - 1) - 1) // s + 1 for k, s, d, size in axes]
+    y: Any = 0.0
+    for tap in itertools.product(*map(range, taps)):
+        cut = tuple(
+            slice(d * a, d * a + s * (m - 1) + 1, s)
+            for a, (_, s, d, _), m in zip(tap, axes, counts, strict=True)
+        )
+        y = y + x[(slice(None), *cut)][..., None] * of_each[tap]
+    return y.reshape(*y.shape[:-2], outputs)
 
 
 def conv_transpose(

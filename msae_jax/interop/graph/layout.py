@@ -13,7 +13,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from msae_jax.interop.graph import convolutions, norms, shapes
+from msae_jax.interop.graph import convolutions, norms, pools, resizing, shapes
 from msae_jax.interop.graph.context import Mutated
 
 _CONVOLUTIONS: dict[Any, Callable[..., jax.Array]] = {
@@ -29,6 +29,9 @@ _NORMS = (
     norms.batch_norm_no_stats,
 )
 """All that they know of axes is which one is that of the channels."""
+
+WITHIN_CHANNELS = frozenset({*pools.TABLE, *resizing.TABLE} - {"aten.max_unpool2d.default"})
+"""Operators that treat each channel alike and by itself, if they pad nothing but spatial axes."""
 
 _ELEMENTWISE = """
     relu.default relu6.default leaky_relu.default elu.default selu.default celu.default gelu.default
@@ -85,12 +88,27 @@ def call(operator: str, function: Callable[..., Any], arguments: Mapping[str, An
         shape = x.array.shape
         value = function(**{**arguments, "input": rows})
         return _with_first(value, lambda y: Last(y.reshape(shape)))
+    if function is norms.group_norm and isinstance(x, Last):
+        return Last(norms.group_norm_last(**{**arguments, "input": x.array}))
+    if operator in WITHIN_CHANNELS:
+        return _within_channels(function, arguments)
     if operator.replace("_.", ".") in ELEMENTWISE and _all_meet(arguments.values(), held.ndim):
         return _with_first(function(**{k: _last(v) for k, v in arguments.items()}), Last)
     joined = function is shapes.cat and arguments.get("dim") == 1
     if joined and _all_meet(arguments["tensors"], held.ndim):
         return Last(shapes.cat(tuple(map(_last, arguments["tensors"])), -1))
     return function(**{name: second(value) for name, value in arguments.items()})
+
+
+def _within_channels(function: Callable[..., Any], arguments: Mapping[str, Any]) -> Any:
+    """Returns what an operator makes of each channel, with the channels last as they were."""
+    [name] = {"self", "input"} & set(arguments)
+    x, rest = arguments[name], {k: v for k, v in arguments.items() if k != name}
+    padding = arguments.get("pad", arguments.get("padding", ()))
+    if not isinstance(padding, int) and len(padding) > 2 * (x.ndim - 2):
+        return function(**{name: second(x)}, **rest)
+    mapped = jax.vmap(lambda channel: function(**{name: channel}, **rest), -1, -1)
+    return jax.tree.map(Last, mapped(x.array))
 
 
 def _parts(value: Any) -> tuple[Any, ...]:

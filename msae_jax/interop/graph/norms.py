@@ -185,6 +185,23 @@ def group_norm(
     return _affine(y, weight, bias)
 
 
+def group_norm_last(
+    input: Array,
+    num_groups: int,
+    weight: Maybe = None,
+    bias: Maybe = None,
+    eps: float = 1e-5,
+    cudnn_enabled: bool = True,
+) -> Array:
+    """`group_norm` of [B, *S, C]."""
+    del cudnn_enabled
+    x = input.reshape(*input.shape[:-1], num_groups, -1)
+    mean, var = _moments(x, (*range(1, x.ndim - 2), x.ndim - 1))
+    y = ((x - mean) * lax.rsqrt(var + eps)).reshape(input.shape)
+    y = y if weight is None else y * weight
+    return y if bias is None else y + bias
+
+
 def native_group_norm(
     input: Array, weight: Maybe, bias: Maybe, N: int, C: int, HxW: int, group: int, eps: float
 ) -> tuple[Array, None, None]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import jax
@@ -13,6 +14,8 @@ from jax import lax
 
 Array = jax.Array
 Sizes = int | Sequence[int]
+
+MOST_TAPS = 32  # of windows whose maximum is written out position by position
 
 
 def _all(value: Sizes, n: int) -> tuple[int, ...]:
@@ -61,6 +64,44 @@ def _reduce(
     )
 
 
+def _taps(
+    x: Array,
+    kernel: Sequence[int],
+    steps: Sequence[int],
+    spread: Sequence[int],
+    pads: Sequence[tuple[int, int]],
+    nothing: Any,
+) -> Iterator[Array]:
+    """Yields, by the position in the window, the values there of all windows, row by row."""
+    n = len(kernel)
+    padded = jnp.pad(x, [(0, 0)] * (x.ndim - n) + list(pads), constant_values=nothing)
+    axes = list(zip(kernel, steps, spread, padded.shape[-n:], strict=True))
+    counts = [(size - d * (k - 1) - 1) // s + 1 for k, s, d, size in axes]
+    for tap in itertools.product(*map(range, kernel)):
+        cut = tuple(
+            slice(d * a, d * a + s * (m - 1) + 1, s)
+            for a, (_, s, d, _), m in zip(tap, axes, counts, strict=True)
+        )
+        yield padded[(..., *cut)]
+
+
+def _largest(
+    x: Array,
+    kernel: Sequence[int],
+    steps: Sequence[int],
+    spread: Sequence[int],
+    pads: Sequence[tuple[int, int]],
+) -> Array:
+    """Returns the maxima of windows; a gradient goes to the first of equals, as in PyTorch.
+
+    The gradient of XLA's own operation is many times slower on CPUs.
+    """
+    first, *others = _taps(x, kernel, steps, spread, pads, -jnp.inf)
+    for here in others:
+        first = jnp.where((here > first) | jnp.isnan(here), here, first)
+    return first
+
+
 def _max_pool(n: int) -> Callable[..., Array]:
     def max_pool(
         self: Array,
@@ -72,6 +113,8 @@ def _max_pool(n: int) -> Callable[..., Array]:
     ) -> Array:
         kernel = _all(kernel_size, n)
         steps, spread, pads = _windows(self, kernel, stride, padding, dilation, ceil_mode)
+        if jnp.issubdtype(self.dtype, jnp.floating) and math.prod(kernel) <= MOST_TAPS:
+            return _largest(self, kernel, steps, spread, pads)
         least = -jnp.inf if jnp.issubdtype(self.dtype, jnp.floating) else jnp.iinfo(self.dtype).min
         return _reduce(self, kernel, steps, spread, pads, lax.max, least)
 
@@ -91,22 +134,16 @@ def _max_pool_indexed(n: int) -> Callable[..., tuple[Array, Array]]:
         kernel = _all(kernel_size, n)
         steps, spread, pads = _windows(self, kernel, stride, padding, dilation, ceil_mode)
         value = _max_pool(n)(self, kernel, steps, padding, dilation, ceil_mode)
-        lead = self.ndim - n
         places = jnp.arange(int(np.prod(self.shape[-n:]))).reshape(self.shape[-n:])
-        padded = jnp.pad(self, [(0, 0)] * lead + pads, constant_values=-jnp.inf)
-        numbers = jnp.pad(places, pads)
-        found, best = None, None
-        for tap in itertools.product(*map(range, kernel)):
-            cut = tuple(
-                slice(d * a, d * a + s * (m - 1) + 1, s)
-                for a, d, s, m in zip(tap, spread, steps, value.shape[-n:], strict=True)
-            )
-            here, number = padded[(..., *cut)], numbers[cut]
-            if found is None or best is None:
-                found, best = jnp.broadcast_to(number, here.shape), here
-                continue
+        windows = (
+            _taps(x, kernel, steps, spread, pads, nothing)
+            for x, nothing in ((self, -jnp.inf), (places, 0))
+        )
+        both = zip(*windows, strict=True)
+        best, number = next(both)
+        found = jnp.broadcast_to(number, best.shape)
+        for here, number in both:
             found, best = jnp.where(here > best, number, found), jnp.maximum(here, best)
-        assert found is not None
         return value, found
 
     return max_pool_with_indices
@@ -187,6 +224,10 @@ def _adaptive_avg_pool(n: int) -> Callable[..., Array]:
             means = np.zeros((outputs, size))
             for row, (begin, end) in zip(means, _bins(size, outputs), strict=True):
                 row[begin:end] = 1 / (end - begin)
+            if size % outputs == 0:
+                parts = self.reshape(*self.shape[:axis], outputs, -1, *self.shape[axis:][1:])
+                self = parts.mean(axis)
+                continue
             moved = jnp.moveaxis(self, axis, -1) @ jnp.asarray(means.T, self.dtype)
             self = jnp.moveaxis(moved, -1, axis)
         return self

@@ -16,7 +16,7 @@ from jax import lax
 
 from msae_jax.interop.graph.context import Context
 from msae_jax.interop.graph.creation import dropped
-from msae_jax.models.recurrent import tanh
+from msae_jax.models import recurrent
 
 Array = jax.Array
 State = tuple[Array, ...]
@@ -28,9 +28,7 @@ def _lstm_step(weights: Sequence[Array], biases: Sequence[Array]) -> Step:
 
     def step(state: State, gates: Array) -> State:
         h, c = state
-        i, f, g, o = jnp.split(gates + h @ hidden.T, 4, axis=-1)
-        c = jax.nn.sigmoid(f) * c + jax.nn.sigmoid(i) * tanh(g)
-        h = jax.nn.sigmoid(o) * tanh(c)
+        h, c = recurrent.lstm_cell(gates + h @ hidden.T, c)
         return (h @ projection[0].T if projection else h), c
 
     return step
@@ -40,10 +38,9 @@ def _gru_step(weights: Sequence[Array], biases: Sequence[Array]) -> Step:
     def step(state: State, gates: Array) -> State:
         [h] = state
         inner = h @ weights[1].T + (biases[1] if biases else 0.0)
-        r, z, n = jnp.split(gates, 3, axis=-1)
-        own_r, own_z, own_n = jnp.split(inner, 3, axis=-1)
-        r, z = jax.nn.sigmoid(r + own_r), jax.nn.sigmoid(z + own_z)
-        n = tanh(n + r * own_n)
+        both = 2 * h.shape[-1]  # one sigmoid of both is faster than two of slices
+        r, z = jnp.split(jax.nn.sigmoid(gates[..., :both] + inner[..., :both]), 2, axis=-1)
+        n = recurrent.tanh(gates[..., both:] + r * inner[..., both:])
         return ((1 - z) * n + z * h,)
 
     return step
@@ -140,7 +137,7 @@ def lstm(
 
 
 def _of_one_state(make: Any, both: bool) -> Callable[..., tuple[Array, ...]]:
-    def recurrent(
+    def layers(
         input: Array,
         hx: Array,
         params: Sequence[Array],
@@ -156,7 +153,7 @@ def _of_one_state(make: Any, both: bool) -> Callable[..., tuple[Array, ...]]:
         settings = (has_biases, num_layers, dropout, train, bidirectional, batch_first)
         return _run(input, (hx,), params, settings, make, both, context)
 
-    return recurrent
+    return layers
 
 
 def lstm_cell(
@@ -188,7 +185,7 @@ def _cell(make: Any, both: bool) -> Callable[..., Array]:
     return cell
 
 
-_TANH, _RELU = _rnn_step(tanh), _rnn_step(jax.nn.relu)
+_TANH, _RELU = _rnn_step(recurrent.tanh), _rnn_step(jax.nn.relu)
 
 TABLE: dict[str, Callable[..., Any]] = {
     "aten.lstm.input": lstm,

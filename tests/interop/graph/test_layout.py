@@ -81,3 +81,14 @@ def test_sums_and_joins_keep_the_channels_last(tmp_path):
     blocks = (nn.Sequential(*[Residual() for _ in range(n)]) for n in (1, 3))
     one, three = (permutations(tmp_path, each, 3, 6, 6) for each in blocks)
     assert three <= one
+
+
+def test_pools_scales_and_norms_of_groups_keep_the_channels_last(tmp_path):
+    middle = (
+        nn.GroupNorm(2, 4), nn.SiLU(), nn.MaxPool2d(2), nn.Upsample(scale_factor=2),
+        nn.Upsample(scale_factor=2, mode="bilinear"), nn.AvgPool2d(2), nn.ReflectionPad2d(1),
+        nn.AdaptiveAvgPool2d(3), nn.AdaptiveMaxPool2d(3),
+    )  # fmt: skip
+    first, last = nn.Conv2d(3, 4, 3, 1, 1), nn.Conv2d(4, 3, 1)
+    plain, more = nn.Sequential(first, last), nn.Sequential(first, *middle, last)
+    assert 0 < permutations(tmp_path, more, 3, 6, 6) <= permutations(tmp_path, plain, 3, 6, 6)

@@ -41,7 +41,8 @@ def bench_program(
 ) -> list[Result]:
     """Times a program's forward pass and its training, in turn with PyTorch's.
 
-    A pass is `steps` batches of noise, from memory to the mean size of the first output; an epoch
+    A pass is `steps` batches of noise, from arrays of each framework's own to the mean size of the
+    first output; an epoch
     is as many steps of Adam on the squared error of the reconstruction, with the KL term where the
     posterior is known, or of a program that is no autoencoder on the mean square of its outputs.
     Each side first makes one that is not timed.
@@ -111,9 +112,11 @@ def _ours(problem: Problem) -> dict[str, Call]:
         key = jax.random.fold_in(jax.random.key(0), number)
         return _outputs(problem, False, params, buffers, inputs, key)
 
+    batches = [[jnp.asarray(array) for array in batch] for batch in problem.batches]
+
     def forward() -> float:
         total = 0.0
-        for number, batch in enumerate(problem.batches):
+        for number, batch in enumerate(batches):
             total += float(np.abs(_first_float(run(batch, np.int32(number)))).mean())
         return total
 

@@ -9,7 +9,17 @@ from typing import Annotated
 
 import typer
 
-from msae_jax.cli.app import DataDir, Overwrite, app
+from msae_jax.cli.app import (
+    Best,
+    DataDir,
+    MemberIndex,
+    ModelName,
+    Options,
+    Overwrite,
+    Seed,
+    app,
+    model_given,
+)
 
 OwnModels = Annotated[
     list[str] | None,
@@ -50,4 +60,29 @@ def report(
         command=shlex.join(["msae", *sys.argv[1:]]),
         overwrite=overwrite,
     )
+    print(out)
+
+
+@app.command()
+def card(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run directory or a checkpoint.")],
+    out: Annotated[Path, typer.Option(help="The new folder.")],
+    license_id: Annotated[
+        str | None,
+        typer.Option("--license", help="Of the weights, as hubs name it: mit, cc-by-4.0."),
+    ] = None,
+    model: ModelName = None,
+    options: Options = None,
+    best: Best = False,
+    seed: Seed = None,
+    member: MemberIndex = None,
+) -> None:
+    """Write one model of a run as model hubs have it: weights, configuration, model card.
+
+    `msae evaluate`, `embed`, `reconstruct` and `convert` open the folder.
+    """
+    from msae_jax.report import card as c
+
+    given = model_given(model, options, run)
+    c.write(run, out, best=best, seed=seed, member=member, model=given, license_id=license_id)
     print(out)

@@ -31,15 +31,14 @@ def section(subjects: Sequence[Subject]) -> Html:
     ]
     marked = sum(isinstance(cell, Html) for row in rows for cell in row)
     unknown = [s.name for s in subjects if base_of(s.runs[0].settings) is None]
-    said = f"{_MARK} marks the {marked} values that differ from the recipe of the model."
+    told = f"{_MARK} marks what differs from the recipe of the model: {marked} of {len(rows)}."
     if not marked:
-        said = "Every value is that of the recipe of the model."
+        told = "Every value is that of the recipe of the model."
     if unknown:
-        said += (
-            f" Of {', '.join(unknown)} the model is no built-in one: TrainConfig's defaults count."
-        )
+        names = ", ".join(unknown)
+        told += f" The recipe of {names} is not known here: TrainConfig's defaults stand for it."
     head = ["field", *(subject.name for subject in subjects)]
-    return joined([element("p", said), element("div", table(head, rows), class_="wide")])
+    return joined([element("p", told), element("div", table(head, rows), class_="wide")])
 
 
 def _place(field: str) -> tuple[int, str]:
@@ -56,21 +55,22 @@ def _column(subject: Subject) -> dict[str, Any]:
     usual = fields(base)
     found: dict[str, Any] = {}
     for name in dict.fromkeys(name for values in listed for name in values):
-        values = list(dict.fromkeys(_said(each[name]) for each in listed if name in each))
+        values = list(dict.fromkeys(said(each[name]) for each in listed if name in each))
         here = ", ".join(values)
         if name == "seed":
             found[name] = here if len(values) <= 8 else f"{values[0]} to {values[-1]}"
             continue
-        same = len(values) == 1 and name in usual and values[0] == _said(usual[name])
-        then = f"recipe: {_said(usual[name])}" if name in usual else "recipe: the model's default"
+        same = len(values) == 1 and name in usual and values[0] == said(usual[name])
+        then = f"recipe: {said(usual[name])}" if name in usual else "recipe: the model's default"
         changed = joined([_MARK, " ", here, " ", element("small", f"({then})")])
         found[name] = here if same else element("strong", changed)
     return found
 
 
-def _said(value: Any) -> str:
+def said(value: Any) -> str:
+    """Returns a value of a configuration as people read it."""
     if isinstance(value, float):
         return f"{value:g}"
     if isinstance(value, list | tuple):
-        return f"[{', '.join(map(_said, value))}]"
+        return f"[{', '.join(map(said, value))}]"
     return "none" if value in ({}, "") else shown(value)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -161,8 +162,9 @@ def _environment(subjects: Sequence[Subject]) -> Html:
         [name, *("" if c is None else c.versions.get(name, "") for _, c in trained), version]
         for name, version in now["versions"].items()
     ]
-    wide = "on" if jax.config.read("jax_enable_x64") else "off"
-    precision = jax.config.read("jax_default_matmul_precision") or "the device's default"
+    settings: Any = jax.config
+    wide = "on" if settings.jax_enable_x64 else "off"
+    precision = settings.jax_default_matmul_precision or "the device's default"
     said = [
         f"This report was made on {now['platform']}, {now['device']}; products of matrices in "
         f"{precision} precision, 64-bit values {wide}.",

@@ -58,13 +58,13 @@ def curves(run: Run, drawings: Drawings) -> Html:
 
 
 def _different(run: Run) -> list[Metric]:
-    """Returns the metrics, MSE first, without those that are 0 or equal one before them."""
+    """Returns the metrics, MSE first, whose test values are not 0 and not those of one before."""
     found: list[tuple[Metric, np.ndarray]] = []
     for metric in sorted(METRIC_KINDS, key=lambda metric: metric.name != "mse"):
-        both = np.stack([run.curves(f"{split}_{metric.name}") for split in ("train", "test")])
-        zero = not np.nan_to_num(both).any()
-        if not zero and not any(np.allclose(both, b, 1e-6, 0, True) for _, b in found):
-            found.append((metric, both))
+        tested = run.curves(f"test_{metric.name}")
+        equal = any(np.allclose(tested, other, 1e-6, 0, True) for _, other in found)
+        if np.nan_to_num(tested).any() and not equal:
+            found.append((metric, tested))
     return [metric for metric, _ in found]
 
 
@@ -100,6 +100,8 @@ def metrics(run: Run) -> Html:
         values = list(run.finals(name).values())
         if not values:
             return paragraphs(["There are no metrics: no seed has finished an epoch."])
+        if not any(values):
+            continue
         mean = statistics.mean_interval(values)
         row: list[Any] = [words_of(name), mean.mean]
         if len(values) > 1:

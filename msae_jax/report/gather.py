@@ -16,6 +16,7 @@ from msae_jax.config import METRICS, TrainConfig
 from msae_jax.errors import CheckpointError, InputError, unknown_name
 from msae_jax.fitting.ensemble import Ensemble, who
 from msae_jax.fitting.members import description, should_stop
+from msae_jax.interop import cards
 from msae_jax.runs import checkpoint, directory, store
 from msae_jax.runs.checkpoint import Checkpoint
 from msae_jax.runs.history import COLUMNS, History
@@ -153,6 +154,8 @@ def _subject(path: Path, title: str, named: Collection[str | None]) -> Subject:
     if not path.is_dir():
         found = "is a file" if path.exists() else "does not exist"
         raise InputError(f"{path} {found}: expected a run directory, or that of a sweep.")
+    if cards.is_card(path):
+        raise InputError(f"{path} is the folder of a card: give the run that it was made of.")
     if _is_run(path) or _is_checkpoint(path):
         runs = [_run(path, title, named)]
     else:

@@ -1,30 +1,36 @@
-"""Tiny runs of every kind, trained once: two of three seeds, one seed, by source, a sweep, a
-diverged one, two that were interrupted."""
+"""Run directories of every kind, written without training: what they logged is known.
+
+Two of three seeds, one of one seed, by source, a sweep, a diverged one, two that were interrupted.
+Their weights are random numbers.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 import pytest
 
-from msae_jax import data
-from msae_jax.config import ModelConfig, OptimizerConfig, TrainConfig
-from msae_jax.data import Dataset
-from msae_jax.errors import DivergedError
-from msae_jax.fitting import sweep
-from msae_jax.fitting.loop import fit_many, fit_one
-from msae_jax.train.seeds import Member
+from msae_jax import data, models
+from msae_jax.config import METRIC_KINDS, ModelConfig, TrainConfig
+from msae_jax.data import Dataset, facts
+from msae_jax.fitting.members import Progress
+from msae_jax.runs import directory
+from msae_jax.runs.arrays import StateArrays
+from msae_jax.runs.writer import Writer
+from msae_jax.train.seeds import Member, make_task
 
 NAME = "wide <script>alert(1)"
 """Of a run directory that somebody else has named."""
+DIVERGED = "the loss became non-finite at step 3 (epoch 2, step 1 of 2)"
 
 
 class Runs(NamedTuple):
-    """The folders of the runs, and the data that they were trained on."""
+    """The folders of the runs, and the file that holds their data."""
 
     data: str
     many: Path
@@ -37,8 +43,54 @@ class Runs(NamedTuple):
     begun: Path
 
 
-class Stop(Exception):
-    """Ends training in the middle."""
+def history(rng: np.random.Generator, epochs: int, scale: float) -> list[dict[str, Any]]:
+    """Returns what epochs may have logged: the loss is the MSE, and there is no KL term."""
+    found = []
+    for epoch in range(1, epochs + 1):
+        line: dict[str, Any] = {"epoch": epoch, "step": 5 * epoch, "seconds": 0.5}
+        for split in ("train", "test"):
+            mse = scale * float(rng.uniform(0.9, 1.1)) / epoch
+            nats = 64 * mse + 117.6
+            values = {"loss": mse, "nats": nats, "recon_nats": nats, "kl_nats": 0.0, "mse": mse}
+            line |= {f"{split}_{metric.name}": values[metric.name] for metric in METRIC_KINDS}
+        found.append(line)
+    return found
+
+
+def write_run(
+    out: Path,
+    settings: TrainConfig,
+    members: Sequence[Member],
+    dataset: Dataset,
+    *,
+    scale: float = 0.1,
+    epochs: int | None = None,
+    lost: dict[int, str] | None = None,
+    saved: bool = True,
+) -> None:
+    """Writes a run directory as training writes it, with random weights and histories."""
+    rng = np.random.default_rng([ord(c) for c in out.name])
+    shape = dataset.sample_shape
+    task = make_task(settings, dataset, members)
+    progress = Progress(settings, members, task, shape, None, facts.of(dataset))
+    count = settings.epochs if epochs is None else epochs
+    progress.histories = [history(rng, count, scale) for _ in members]
+    progress.diverged = lost or {}
+    progress._seeds_per_batch = 1
+    out.mkdir(parents=True)
+    directory.make(out, settings, members)
+    if saved:
+        wanted = jax.eval_shape(
+            lambda key: models.init_variables(task.model, key, shape), jax.random.key(0)
+        )
+        weights = jax.tree.map(
+            lambda a: rng.normal(0, 0.2, (len(members), *a.shape)).astype(np.float32), wanted
+        )
+        arrays = StateArrays({"batch_stats": {}, **weights}, {"step": np.zeros(len(members))})
+        writer = Writer(out, settings, shape)
+        progress.save(writer, range(len(members)), arrays)
+        writer.close()
+    directory.Log(out).write(progress.lines())
 
 
 @pytest.fixture(scope="session")
@@ -46,37 +98,30 @@ def runs(tmp_path_factory: pytest.TempPathFactory, signals: Dataset) -> Runs:
     folder = tmp_path_factory.mktemp("reported")
     file = folder / "signals.npy"
     np.save(file, np.concatenate([signals.train.x, signals.test.x]))
+    x = data.load(file)
     small = TrainConfig(
         ModelConfig("baseline", {"hidden": [8], "latent_dim": 2}),
         data=str(file),
         batch_size=32,
         epochs=2,
     )
-    made = Runs(
-        str(file),
-        *(folder / name for name in ("many", NAME, "one", "sources", "grid")),
-        *(folder / name for name in ("diverged", "halfway", "begun")),
-    )
-    x = data.load(file)
-    jax.config.update("jax_disable_most_optimizations", True)
-    fit_many(small, [Member(seed) for seed in range(3)], x, out=made.many)
+    names = ("many", NAME, "one", "sources", "grid", "diverged", "halfway", "begun")
+    made = Runs(str(file), *(folder / name for name in names))
+    seeds = [Member(seed) for seed in range(3)]
+    write_run(made.many, small, seeds, x)
     wide = replace(small, model=ModelConfig("baseline", {"hidden": [16], "latent_dim": 2}))
-    fit_many(wide, [Member(seed) for seed in range(3)], x, out=made.wide)
-    fit_one(replace(small, seed=4), x, out=made.one)
-    varied = [Member(s, source) for source in ("init", "order") for s in range(2)]
-    fit_many(small, varied, x, out=made.sources)
-    axes = {"latent_dim": [2, 3], "lr": [0.001, 0.01]}
-    sweep.run(replace(small, epochs=1), axes, 2, out=made.grid)
-    wild = replace(small, optimizer=OptimizerConfig(learning_rate=1e30))
-    with pytest.raises(DivergedError):
-        fit_one(wild, x, out=made.diverged)
-    for out, every in ((made.halfway, 1), (made.begun, 3)):
-        longer = replace(small, epochs=3, checkpoint_every=every)
-        with pytest.raises(Stop):
-            fit_many(longer, [Member(0), Member(1)], x, out=out, on_epoch=_stop)
-    jax.config.update("jax_disable_most_optimizations", False)
+    write_run(made.wide, wide, seeds, x, scale=0.2)
+    write_run(made.one, replace(small, seed=4), [Member(4)], x)
+    varied = [Member(seed, source) for source in ("init", "order") for seed in range(2)]
+    write_run(made.sources, small, varied, x)
+    for dim in (2, 3):
+        one = replace(
+            small, epochs=1, model=ModelConfig("baseline", {"hidden": [8], "latent_dim": dim})
+        )
+        points = [Member(seed, learning_rate=rate) for rate in (0.001, 0.01) for seed in range(2)]
+        write_run(made.grid / f"latent_dim={dim}", one, points, x)
+    write_run(made.diverged, small, seeds, x, epochs=1, lost=dict.fromkeys(range(3), DIVERGED))
+    longer = replace(small, epochs=3)
+    write_run(made.halfway, longer, seeds, x, epochs=1)
+    write_run(made.begun, replace(longer, checkpoint_every=3), seeds, x, epochs=1, saved=False)
     return made
-
-
-def _stop(metrics: dict) -> None:
-    raise Stop

@@ -38,7 +38,7 @@ def section(subjects: Sequence[Subject]) -> Html:
         names = ", ".join(unknown)
         told += f" The recipe of {names} is not known here: TrainConfig's defaults stand for it."
     head = ["field", *(subject.name for subject in subjects)]
-    return joined([element("p", told), element("div", table(head, rows), class_="wide")])
+    return joined([element("p", told), table(head, rows)])
 
 
 def _place(field: str) -> tuple[int, str]:

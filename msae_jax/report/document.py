@@ -170,7 +170,7 @@ def _environment(subjects: Sequence[Subject]) -> Html:
         f"{precision} precision, 64-bit values {wide}.",
         "Runs keep the versions of the packages that trained them, and not the device.",
     ]
-    return joined([element("div", table(head, rows), class_="wide"), paragraphs(said)])
+    return joined([table(head, rows), paragraphs(said)])
 
 
 def _repeat(subjects: Sequence[Subject], command: str | None) -> Html:

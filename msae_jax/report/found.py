@@ -127,7 +127,7 @@ def members(subject: Subject, metric: str) -> Html:
         rows.append([str(seed), *point, run.state(index), final])
     head = ["seed", *subject.axes, "state", f"{words_of(metric)} ({METRICS[metric].unit})"]
     left = f"The first {ROWS} of {len(rows)} rows." if len(rows) > ROWS else None
-    return element("div", table(head, rows[:ROWS], left), class_="wide")
+    return table(head, rows[:ROWS], left)
 
 
 def _as_cell(value: object) -> object:

@@ -23,7 +23,7 @@ p, ul { max-width: 46rem; margin: .5rem 0; }
 a { color: var(--accent); }
 nav ul { display: flex; flex-wrap: wrap; gap: .25rem 1rem; list-style: none; padding: 0; }
 .lead { border-left: .25rem solid var(--accent); padding-left: .75rem; }
-.wide, .scroll { overflow-x: auto; }
+.wide { overflow-x: auto; }
 table { border-collapse: collapse; margin: .75rem 0; font-size: .9rem; }
 caption { text-align: left; color: var(--soft); padding-bottom: .25rem; }
 th, td { text-align: left; vertical-align: top; padding: .25rem .75rem .25rem 0;
@@ -46,7 +46,7 @@ footer { margin-top: 3rem; color: var(--soft); font-size: .85rem; }
   nav { display: none; }
   h2, h3 { break-after: avoid; }
   tr, figure, article > p { break-inside: avoid; }
-  .wide, .scroll { overflow: visible; } }
+  .wide { overflow: visible; } }
 """
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
@@ -63,9 +63,12 @@ def page(title: str, lead: Html, sections: Sequence[tuple[str, Html]], foot: str
         element("li", element("a", heading, href=f"#{name}"))
         for name, (heading, _) in zip(names, sections, strict=True)
     ]
+    wide = Html('<div class="wide" tabindex="0"><table>')  # scrolls by itself on a narrow screen
+    contents = [Html(c.replace("<table>", wide).replace("</table>", "</table></div>"))
+                for _, c in sections]  # fmt: skip
     bodies = [
         element("section", element("h2", heading, id=name), content, aria_labelledby=name)
-        for name, (heading, content) in zip(names, sections, strict=True)
+        for name, (heading, _), content in zip(names, sections, contents, strict=True)
     ]
     head = element(
         "head",

@@ -61,12 +61,17 @@ def assignments(settings: TrainConfig) -> list[str] | None:
         changes["model.options"] = dict(settings.model.options)
     elif changes.get("model.options") == {}:
         del changes["model.options"]
-    words, read = [], {}
+    words: list[str] = []
+    read: dict[str, Any] = {}
     for name, value in changes.items():
+        if name in _FLAGS:
+            read[name] = value
+            words += [_FLAGS[name], str(value) if isinstance(value, str) else json.dumps(value)]
+            continue
         text = f"{_short(name)}={_as_text(value)}"
         field, found = parse_assignment(text)
         read[field] = found
-        words += [_FLAGS[name], _as_text(value)] if name in _FLAGS else ["--set", text]
+        words += ["--set", text]
     try:
         same = config.override(start, read) == settings
     except InputError:

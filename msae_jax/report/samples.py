@@ -65,7 +65,7 @@ def section(run: Run, shown: Shown, drawings: Drawings) -> Html:
     """Returns the samples of a run's first member with weights, or why there are none."""
     row = next((i for i, h in enumerate(run.histories) if h and i not in run.diverged), None)
     if run.checkpoint is None or row is None:
-        why = "no seed has weights" if run.checkpoint else "there is no checkpoint yet"
+        why = "every seed diverged" if run.checkpoint else "there is no checkpoint yet"
         return paragraphs([f"There is nothing to reconstruct with: {why}."])
     try:
         pairs, odd = _pairs(run, row, shown)

@@ -28,6 +28,8 @@ def verdicts(
                     f"{subject.name} varies more than seeds: give the directories of its groups, "
                     "where these differ in seeds alone."
                 )
+            if subject.runs[0].checkpoint is None:
+                raise InputError(f"{subject.name} has no finished checkpoint yet.")
             sides[subject.name] = side_of(subject.path, metric, subject.name, named)
         except InputError as error:
             left_out.append(f"{subject.name} is not compared: {error}")
@@ -74,4 +76,4 @@ def _overview(found: Sequence[Verdict]) -> Html:
         f"Differences of {words_of(found[0].metric)}: negative where the first is better. The last "
         f"column corrects p for {len(found)} comparisons; the sentences below do not."
     )
-    return element("div", table(head, rows, caption), class_="wide")
+    return table(head, rows, caption)

@@ -123,7 +123,7 @@ def test_commands_open_a_card(
 
 def test_a_card_takes_no_options_of_runs(made: Path) -> None:
     for options in ({"best": True}, {"seed": 1}, {"member": 0}):
-        with pytest.raises(InputError, match="are for runs; .* holds one model"):
+        with pytest.raises(InputError, match=r"are for runs; .* holds one model"):
             weights.open_weights(made, **options)
     with pytest.raises(InputError, match="knows its own model, baseline"):
         weights.open_weights(made, model=ModelConfig("msae"))

@@ -178,6 +178,8 @@ def _check(entry: Mapping[str, Any]) -> Check:
             given[own.name] = float(value)
         else:
             given[own.name] = _truth(value) if own.type == "bool" else str(value)
+    if not given["tolerance"] > 0:
+        raise ValueError(f"expected a tolerance above 0, got {given['tolerance']}")
     return Check(**given)
 
 

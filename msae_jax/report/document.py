@@ -98,7 +98,7 @@ def _lead(
     left_out: Sequence[str],
 ) -> Html:
     """Returns what was found, in sentences: verdicts, means, and what is not plainly finished."""
-    lines = [element("strong", verdict.sentence) for verdict in compared]
+    lines = [element("strong", verdict.heading) for verdict in compared]
     said = [line for subject in subjects for line in found.sentences(subject, metric)]
     states = [line for subject in subjects for line in gather.state_sentences(subject)]
     return element("div", bullets([*lines, *left_out, *said, *states]), class_="lead")

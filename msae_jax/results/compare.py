@@ -66,6 +66,12 @@ class Verdict:
     def sentence(self) -> str:
         return paired.sentence(self.a.name, self.b.name, self.comparison, words_of(self.metric))
 
+    @property
+    def heading(self) -> str:
+        """The sentence as it stands alone: with a capital, unless it begins with a name."""
+        said = self.sentence
+        return f"T{said[1:]}" if not self.comparison.enough_seeds else said
+
     def to_dict(self) -> dict[str, Any]:
         return {
             "name_a": self.a.name,
@@ -106,7 +112,7 @@ class Verdict:
         claim = [] if self.claim is None else [html.element("p", self._claim_sentence)]
         return html.joined(
             [
-                html.element("p", html.element("strong", self.sentence)),
+                html.element("p", html.element("strong", self.heading)),
                 html.table(head, rows, caption),
                 *claim,
                 html.bullets(self._remarks()),

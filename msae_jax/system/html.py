@@ -66,11 +66,20 @@ def table(head: Sequence[object], rows: Iterable[Sequence[object]], caption: obj
 
     A number is an `int`, a `float`, or a text of numbers that is marked as a `Figure`.
     """
-    body = [element("tr", *map(_cell, range(len(row)), row)) for row in rows]
+    listed = [list(row) for row in rows]
+    body = [element("tr", *map(_cell, range(len(row)), row)) for row in listed]
+    right = [
+        bool(listed) and all(_is_number(cell) for cell in c) for c in zip(*listed, strict=False)
+    ]
+    right = [*right[: len(head)], *[False] * (len(head) - len(right))]
+    names = [
+        element("th", name, scope="col", class_="n" if i and right[i] else None)
+        for i, name in enumerate(head)
+    ]
     return element(
         "table",
         *([] if caption is None else [element("caption", caption)]),
-        element("thead", element("tr", *(element("th", name, scope="col") for name in head))),
+        element("thead", element("tr", *names)),
         element("tbody", *body),
     )
 
@@ -84,8 +93,11 @@ class Figure(str):
 def _cell(column: int, value: object) -> Html:
     if column == 0:
         return element("th", value, scope="row")
-    number = isinstance(value, int | float | Figure) and not isinstance(value, bool)
-    return element("td", value, class_="n" if number else None)
+    return element("td", value, class_="n" if _is_number(value) else None)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float | Figure) and not isinstance(value, bool)
 
 
 def bullets(items: Iterable[object]) -> Html:

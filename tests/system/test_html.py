@@ -32,7 +32,7 @@ def test_a_table_names_rows_and_columns() -> None:
     made = table(("name", "value"), [("<a>", 1.5), ("b", Figure("1 to 2"))], "what")
     assert made == (
         "<table><caption>what</caption>"
-        '<thead><tr><th scope="col">name</th><th scope="col">value</th></tr></thead>'
+        '<thead><tr><th scope="col">name</th><th scope="col" class="n">value</th></tr></thead>'
         '<tbody><tr><th scope="row">&lt;a&gt;</th><td class="n">1.5</td></tr>'
         '<tr><th scope="row">b</th><td class="n">1 to 2</td></tr></tbody></table>'
     )

@@ -25,7 +25,8 @@ nav ul { display: flex; flex-wrap: wrap; gap: .25rem 1rem; list-style: none; pad
 .lead { border-left: .25rem solid var(--accent); padding-left: .75rem; }
 .wide { overflow-x: auto; }
 table { border-collapse: collapse; margin: .75rem 0; font-size: .9rem; }
-caption { text-align: left; max-width: calc(100vw - 2rem); color: var(--soft); padding-bottom: .25rem; }
+caption { text-align: left; max-width: calc(100vw - 2rem); color: var(--soft);
+  padding-bottom: .25rem; }
 th, td { text-align: left; vertical-align: top; padding: .25rem .75rem .25rem 0;
   border-bottom: 1px solid var(--line); font-variant-numeric: tabular-nums; }
 thead th { border-bottom: 2px solid var(--line); }

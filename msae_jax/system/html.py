@@ -68,12 +68,9 @@ def table(head: Sequence[object], rows: Iterable[Sequence[object]], caption: obj
     """
     listed = [list(row) for row in rows]
     body = [element("tr", *map(_cell, range(len(row)), row)) for row in listed]
-    right = [
-        bool(listed) and all(_is_number(cell) for cell in c) for c in zip(*listed, strict=False)
-    ]
-    right = [*right[: len(head)], *[False] * (len(head) - len(right))]
+    columns = [[row[i] for row in listed if i < len(row)] for i in range(len(head))]
     names = [
-        element("th", name, scope="col", class_="n" if i and right[i] else None)
+        element("th", name, scope="col", class_="n" if i and _are_numbers(columns[i]) else None)
         for i, name in enumerate(head)
     ]
     return element(
@@ -94,6 +91,10 @@ def _cell(column: int, value: object) -> Html:
     if column == 0:
         return element("th", value, scope="row")
     return element("td", value, class_="n" if _is_number(value) else None)
+
+
+def _are_numbers(values: Sequence[object]) -> bool:
+    return bool(values) and all(map(_is_number, values))
 
 
 def _is_number(value: object) -> bool:

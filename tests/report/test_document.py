@@ -283,8 +283,10 @@ def test_windows_of_a_series_are_drawn_in_the_users_units(tmp_path: Path) -> Non
     t = np.arange(400)
     values = 5000 + 100 * np.sin(t / 5)
     file = tmp_path / "level.csv"
-    file.write_text("time,level\n" + "".join(f"{i},{v}\n" for i, v in zip(t, values, strict=True)))
-    name = f"{file}?window=16&time=time"
+    times = np.datetime64("2024-01-01T00:00:00") + t * np.timedelta64(1, "h")
+    rows = [f"{time},{value}\n" for time, value in zip(times, values, strict=True)]
+    file.write_text("time,level\n" + "".join(rows))
+    name = f"{file}?window=16"
     dataset = data.load(name)
     settings = TrainConfig(ModelConfig("baseline", {"hidden": [4]}), data=name, epochs=1)
     write_run(tmp_path / "series", settings, [Member(0)], dataset)

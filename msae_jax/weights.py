@@ -17,7 +17,7 @@ from msae_jax.data.facts import Facts
 from msae_jax.data.options import expanded
 from msae_jax.errors import InputError, unknown_name
 from msae_jax.fitting.members import Progress
-from msae_jax.interop import mapping, optimizer_state, programs
+from msae_jax.interop import cards, mapping, optimizer_state, programs
 from msae_jax.interop.torch_files import Weights as Weights
 from msae_jax.interop.torch_files import (
     float32,
@@ -49,8 +49,9 @@ def load_weights(
     """Opens weights to compute with: in float32, whatever precision they are kept in.
 
     Args:
-      path: a run directory or a checkpoint (`checkpoint.load`), or a `.pth` or `.safetensors` file
-        of PyTorch weights (`interop.load_torch`).
+      path: a run directory or a checkpoint (`checkpoint.load`), a folder of a model card
+        (`interop.cards`), or a `.pth` or `.safetensors` file of PyTorch weights
+        (`interop.load_torch`).
       best: the best checkpoint of a run directory instead of the latest.
       model: of a file, where its keys and shapes do not tell. Of a run directory, the one that it
         names, where that is a `package.module:Class`: its code runs only if you name it, too; or
@@ -98,6 +99,13 @@ def open_weights(
         return load_torch(path, model, key)
     if key is not None:
         raise InputError(f"--key picks a state dict of a file of PyTorch's; {path} is none.")
+    if cards.is_card(path):
+        if best or seed is not None or member is not None:
+            raise InputError(f"--best, --seed and --member are for runs; {path} holds one model.")
+        card = cards.read(path)
+        opened = _as_given(path, card.opened, model)
+        settings, built = model_of(opened, [_name(model)])
+        return Weights(built, card.variables(settings.model.name, built), settings, opened.facts)
     opened = _as_given(path, checkpoint.load(path, best=best, seed=seed, member=member), model)
     settings, built = model_of(opened, [_name(model)])
     return Weights(built, opened.variables, settings, opened.facts)
@@ -160,7 +168,7 @@ class Many(NamedTuple):
 def load_many(
     path: str | Path, *, best: bool = False, model: str | ModelConfig | None = None
 ) -> Many | None:
-    """Opens all models of a run of many seeds, in float32; returns None for a run of one.
+    """Opens all models of a run of many seeds, in float32; returns None for a run of one, a card.
 
     Args:
       best, model: as `load_weights` has them.
@@ -168,6 +176,8 @@ def load_many(
     Raises:
       InputError: its members differ in more than their seeds, or all diverged.
     """
+    if cards.is_card(Path(path)):
+        return None
     opened = _as_given(path, checkpoint.load_all(path, best=best), model)
     if len(opened.members) == 1:
         return None

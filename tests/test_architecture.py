@@ -21,6 +21,7 @@ ORDER = (  # lowest first: nothing imports what stands after it
     ("weights",),
     ("analysis",),
     ("figures", "results"),
+    ("report",),
     ("estimator",),
     ("detector",),
     ("experiments", "bench"),

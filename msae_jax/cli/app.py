@@ -47,7 +47,8 @@ def _all_commands(
 
 
 Weights = Annotated[
-    Path, typer.Argument(help="A run directory, RUN/checkpoints/EPOCH, .pth, .safetensors or .pt2.")
+    Path,
+    typer.Argument(help="A run, RUN/checkpoints/EPOCH, a card's folder, .pth, .safetensors, .pt2."),
 ]
 ModelName = Annotated[
     str | None,

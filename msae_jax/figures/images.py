@@ -18,7 +18,7 @@ def image_rows(
     titles: Sequence[str] | None = None,
     captions: Mapping[str, Sequence[str]] | None = None,
 ) -> Figure:
-    """Draws images `[n, H, W]` or `[n, H, W, 1]` in [0, 1] in a grid, a row a name.
+    """Draws images `[n, H, W]` or `[n, H, W, C]` in [0, 1] in a grid, a row a name; C is 1 or 3.
 
     Args:
       titles: over each column. captions: by row, under each of its images.
@@ -30,7 +30,8 @@ def image_rows(
         figure = Figure(figsize=(0.85 * count + 1.3, height), layout="constrained")
         grid = figure.subplots(len(rows), count, squeeze=False)
         for r, (axes_row, (name, images)) in enumerate(zip(grid, rows.items(), strict=True)):
-            images = np.asarray(images).reshape(len(images), *np.shape(images)[1:3])
+            images = np.asarray(images)
+            images = images[..., 0] if images.shape[3:] == (1,) else images
             for i, axes in enumerate(axes_row):
                 axes.set(xticks=[], yticks=[])
                 axes.spines[:].set_visible(False)

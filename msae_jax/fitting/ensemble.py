@@ -10,9 +10,10 @@ import flax.linen as nn
 import jax
 import numpy as np
 
-from msae_jax.config import TrainConfig
+from msae_jax.config import METRIC_KINDS, TrainConfig
 from msae_jax.fitting.members import description
 from msae_jax.runs.history import History
+from msae_jax.system import html
 from msae_jax.train.seeds import Member
 
 
@@ -30,6 +31,19 @@ class Run(NamedTuple):
     variables: dict[str, Any]
     history: History
     messages: list[str]
+
+    def _repr_html_(self) -> str:
+        """Returns what notebooks show: the metrics of the last epoch."""
+        epoch = self.history[-1]["epoch"] if self.history else 0
+        said = f"{_title(self.config)}, seed {self.config.seed}, after epoch {epoch}"
+        last = self.history[-1] if self.history else {}
+        rows = [
+            (metric.words, last[f"train_{metric.name}"], last[f"test_{metric.name}"], metric.unit)
+            for metric in METRIC_KINDS
+            if last
+        ]
+        caption = f"{said}; one seed is not a result"
+        return html.table(("metric", "training", "test", "unit"), rows, caption)
 
 
 class Ensemble(NamedTuple):
@@ -93,6 +107,42 @@ class Ensemble(NamedTuple):
             | ({} if i in self.diverged or not history else _metrics_only(history[-1]))
             for i, (member, history) in enumerate(zip(self.members, self.histories, strict=True))
         ]
+
+    def _repr_html_(self) -> str:
+        """Returns what notebooks show: a row a member, and means without the diverged."""
+        names = {f"test_{metric.name}": metric for metric in METRIC_KINDS}
+        rows: list[list[Any]] = []
+        for row in self.rows():
+            member = self.members[row["member"]]
+            state = row["diverged"] or f"{row['epochs']} epochs"
+            rows.append([who(member), state, *(row.get(name, "") for name in names)])
+        done = [i for i, h in enumerate(self.histories) if h and i not in self.diverged]
+        if len(done) > 1 and all(m == Member(m.seed) for m in self.members):
+            finals = {name: [self.histories[i][-1][name] for i in done] for name in names}
+            rows.append(["mean", f"{len(done)} seeds", *(_mean(v) for v in finals.values())])
+            rows.append(["std", "n - 1", *(_std(v) for v in finals.values())])
+        head = ["seed", "state", *(f"test {m.words} ({m.unit})" for m in names.values())]
+        return html.table(head, rows, _title(self.config))
+
+
+def who(member: Member) -> str:
+    """Returns what sets a member apart, in words: `0`, or `0, varies init, beta 4.0`."""
+    parts = description(member)
+    vary = [f"varies {parts.pop('vary')}"] if "vary" in parts else []
+    seed = str(parts.pop("seed"))
+    return ", ".join([seed, *vary, *(f"{k.replace('_', ' ')} {v:g}" for k, v in parts.items())])
+
+
+def _title(settings: TrainConfig) -> str:
+    return f"{settings.model.name} on {settings.data}"
+
+
+def _mean(values: list[float]) -> float:
+    return float(np.mean(values))
+
+
+def _std(values: list[float]) -> float:
+    return float(np.std(values, ddof=1))
 
 
 def _metrics_only(line: dict[str, float]) -> dict[str, float]:

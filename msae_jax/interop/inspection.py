@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from msae_jax.errors import InputError
-from msae_jax.interop import mapping, program_inspection
+from msae_jax.interop import cards, mapping, program_inspection
 from msae_jax.interop.files import pth, sources, state_dict, tensor_files
 from msae_jax.interop.files.storages import Tensor, Unsupported
 from msae_jax.interop.recognition import Match, described, is_near, recognise
@@ -38,6 +38,8 @@ def inspect(path: str | Path) -> dict[str, Any]:
       InputError: it is no such file or directory, or it cannot be read.
     """
     path = Path(path)
+    if cards.is_card(path):
+        return _safetensors(path / cards.WEIGHTS)
     if path.is_dir():
         return _run(path)
     if is_program(str(path)):

@@ -12,10 +12,12 @@ import jax
 from msae_jax import config
 from msae_jax.analysis import paired, statistics
 from msae_jax.analysis.paired import Comparison
+from msae_jax.analysis.statistics import Mean
 from msae_jax.config import METRICS, TrainConfig
 from msae_jax.errors import InputError, unknown_name
 from msae_jax.fitting.ensemble import Ensemble
 from msae_jax.runs import checkpoint
+from msae_jax.system import html
 from msae_jax.weights import model_of
 
 
@@ -62,7 +64,13 @@ class Verdict:
 
     @property
     def sentence(self) -> str:
-        return paired.sentence(self.a.name, self.b.name, self.comparison, _words(self.metric))
+        return paired.sentence(self.a.name, self.b.name, self.comparison, words_of(self.metric))
+
+    @property
+    def heading(self) -> str:
+        """The sentence as it stands alone: with a capital, unless it begins with a name."""
+        said = self.sentence
+        return f"T{said[1:]}" if not self.comparison.enough_seeds else said
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -84,15 +92,41 @@ class Verdict:
         }
 
     def __str__(self) -> str:
-        c = self.comparison
         unit = METRICS[self.metric].unit
         width = max(len(self.a.name), len(self.b.name), 10)
-        lines = [f"{_words(self.metric)} ({unit}), {len(self.seeds)} seeds, mean (95% interval)"]
-        for name, mean in ((self.a.name, c.a), (self.b.name, c.b), ("difference", c.difference)):
+        lines = [f"{words_of(self.metric)} ({unit}), {len(self.seeds)} seeds, mean (95% interval)"]
+        for name, mean in self._means():
             interval = f"({mean.low:.4g} to {mean.high:.4g})"
             lines.append(f"  {name:{width}}  {mean.mean:.5g} {interval}, std {mean.std:.2g}")
+        claim = [] if self.claim is None else [self._claim_sentence]
+        return "\n".join([*lines, *self._remarks(), self.sentence, *claim])
+
+    def _repr_html_(self) -> str:
+        """Returns what notebooks and reports show: the sentence, the means, and the remarks."""
+        rows = [
+            (name, m.mean, html.Figure(f"{m.low:.4g} to {m.high:.4g}"), m.std)
+            for name, m in self._means()
+        ]
+        head = (words_of(self.metric), "mean", "95% interval", "std over seeds")
+        caption = f"{METRICS[self.metric].unit}, {len(self.seeds)} seeds that both have"
+        claim = [] if self.claim is None else [html.element("p", self._claim_sentence)]
+        return html.joined(
+            [
+                html.element("p", html.element("strong", self.heading)),
+                html.table(head, rows, caption),
+                *claim,
+                html.bullets(self._remarks()),
+            ]
+        )
+
+    def _means(self) -> list[tuple[str, Mean]]:
+        c = self.comparison
+        return [(self.a.name, c.a), (self.b.name, c.b), ("difference", c.difference)]
+
+    def _remarks(self) -> list[str]:
+        c = self.comparison
         low, high = c.improvement_interval.low, c.improvement_interval.high
-        lines += [
+        lines = [
             f"probability of improvement {c.improvement:.2f} ({low:.2f} to {high:.2f})",
             f"effect size {c.d_z:.2f} (paired d_z), {c.d_pooled:.2f} (Cohen's d)",
             f"p = {c.p:.3g} (sign-flip permutation), {c.p_wilcoxon:.3g} (Wilcoxon)",
@@ -100,15 +134,15 @@ class Verdict:
         if c.seeds_needed is not None:
             lines.append(f"{c.seeds_needed:,} seeds show a difference of this size (80% power)")
         lines += [f"left out: {text}" for text in self.left_out]
-        lines += [f"not a fair comparison: {text}" for text in self.unfair]
-        lines.append(self.sentence)
-        if self.claim is not None:
-            reduction = c.reduction_percent
-            lines.append(
-                f"claim of {self.published_percent:g}% lower: {self.claim} (ours "
-                f"{reduction.mean:.1f}%, 95% interval {reduction.low:.1f} to {reduction.high:.1f}%)"
-            )
-        return "\n".join(lines)
+        return lines + [f"not a fair comparison: {text}" for text in self.unfair]
+
+    @property
+    def _claim_sentence(self) -> str:
+        reduction = self.comparison.reduction_percent
+        return (
+            f"claim of {self.published_percent:g}% lower: {self.claim} (ours "
+            f"{reduction.mean:.1f}%, 95% interval {reduction.low:.1f} to {reduction.high:.1f}%)"
+        )
 
 
 def side_of(
@@ -240,6 +274,7 @@ def _left_out(a: Side, b: Side) -> list[str]:
     return found
 
 
-def _words(metric: str) -> str:
+def words_of(metric: str) -> str:
+    """Returns a metric in words, such as `test MSE`."""
     split, _, _ = metric.partition("_")
     return f"{'training' if split == 'train' else split} {METRICS[metric].words}"

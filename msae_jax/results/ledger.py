@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from msae_jax.results.claims import read_results
+from msae_jax.system import html
 from msae_jax.system.files import replacing
 
 _HEAD = """# Ledger of claims
@@ -21,13 +22,22 @@ no published number.
 """
 
 
-def collect(folder: Path, studies: Sequence[str]) -> list[dict[str, Any]]:
+class Ledger(list[dict[str, Any]]):
+    """Claims, each as `Claim.to_dict` has it, with the name of its `study`."""
+
+    def _repr_html_(self) -> str:
+        """Returns what notebooks show: the table of `ledger.md`."""
+        head, *rows = _cells(self)
+        return html.table(head, rows, tally(self))
+
+
+def collect(folder: Path, studies: Sequence[str]) -> Ledger:
     """Returns the claims of the studies that have a `results.json` in `folder`/STUDY.
 
     Raises:
       InputError: one is damaged.
     """
-    found = []
+    found = Ledger()
     for study in studies:
         path = folder / study / "results.json"
         if path.exists():
@@ -35,7 +45,7 @@ def collect(folder: Path, studies: Sequence[str]) -> list[dict[str, Any]]:
     return found
 
 
-def write(folder: Path, studies: Sequence[str]) -> list[dict[str, Any]]:
+def write(folder: Path, studies: Sequence[str]) -> Ledger:
     """Writes `ledger.json` and `ledger.md` from the studies' results in `folder`."""
     claims = collect(folder, studies)
     folder.mkdir(parents=True, exist_ok=True)
@@ -54,8 +64,14 @@ def tally(claims: Sequence[dict[str, Any]]) -> str:
 
 
 def _table(claims: Sequence[dict[str, Any]]) -> str:
+    head, *rows = [f"| {' | '.join(cells)} |" for cells in _cells(claims)]
+    return "\n".join([head, "|" + "---|" * 9, *rows])
+
+
+def _cells(claims: Sequence[dict[str, Any]]) -> list[list[str]]:
+    """Returns the cells of a table, its head first."""
     head = "study | claim | source | unit | published | ours (95% interval) | seeds | verdict | why"
-    rows = [f"| {head} |", "|" + "---|" * 9]
+    rows = [head.split(" | ")]
     for c in claims:
         low, high = c["ci95"]
         interval = "" if low is None else f" ({low:.4g} to {high:.4g})"
@@ -63,6 +79,5 @@ def _table(claims: Sequence[dict[str, Any]]) -> str:
         cells = [c["study"], c["statement"], c["source"], c["unit"], published]
         ours = "every seed diverged" if c["mean"] is None else f"{c['mean']:.6g}{interval}"
         seeds = f"{c['n_seeds']}" + (f" ({c['diverged']} diverged)" if c["diverged"] else "")
-        cells += [ours, seeds, c["verdict"], c["why"]]
-        rows.append("| " + " | ".join(cells) + " |")
-    return "\n".join(rows)
+        rows.append([*cells, ours, seeds, c["verdict"], c["why"]])
+    return rows

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
-from msae_jax.errors import printable
+from msae_jax.errors import InputError, printable
+from msae_jax.system import html
 
 SLACK = 4  # times PyTorch's own error
 WIDEST = 10  # times the stated tolerance
@@ -95,6 +96,64 @@ class Certificate:
             ],
         }  # fmt: skip
 
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Certificate:
+        """Returns the certificate that `to_dict` wrote; whether it passed is told by its checks.
+
+        Raises:
+          InputError: it is none.
+        """
+        own = ("passed", "first_divergence", "conditions", "facts", "checks")
+        try:
+            subject = {name: value for name, value in values.items() if name not in own}
+            facts = {
+                str(name): (_truth(fact["holds"]), str(fact["description"]))
+                for name, fact in values["facts"].items()
+            }
+            checks = [_check(entry) for entry in values["checks"]]
+            return cls(subject, dict(values["conditions"]), facts, checks)
+        except (LookupError, TypeError, ValueError, AttributeError) as error:
+            raise InputError(f"it is no certificate of msae verify: {error!r}.") from error
+
+    @property
+    def verdict(self) -> str:
+        """`verified`, how far where PyTorch was not there, or `NOT VERIFIED`."""
+        passed = "verified" if self.checks else "verified as far as can be without PyTorch"
+        return passed if self.passed else "NOT VERIFIED"
+
+    def _repr_html_(self) -> str:
+        """Returns what notebooks and reports show: facts, and the worst check of each part."""
+        rows = [(name, "holds" if holds else "FAILS", d) for name, (holds, d) in self.facts.items()]
+        found = [html.table(("fact", "verdict", "found"), rows)]
+        parts = []
+        for part in dict.fromkeys(check.part for check in self.checks):
+            here = [check for check in self.checks if check.part == part]
+            worst = _worst(here)
+            failed = sum(not check.passed for check in here)
+            parts.append(
+                (
+                    part,
+                    f"{failed} FAIL" if failed else "all hold",
+                    len(here),
+                    worst.name,
+                    html.Figure(f"{worst.max_abs:.2e}"),
+                    html.Figure(f"{worst.error:.1e}"),
+                    html.Figure(f"{worst.tolerance:.1e}"),
+                    sum(check.widened is not None for check in here),
+                )
+            )
+        head = ("part", "verdict", "compared", "worst", "max |JAX - PyTorch|", "its error",
+                "tolerance", "widened")  # fmt: skip
+        found += [html.table(head, parts)] if parts else []
+        if self.first_divergence:
+            first = f"The first layer that diverges is {self.first_divergence}."
+            found.append(html.element("p", first))
+        conditions = self.subject | self.conditions
+        found.append(
+            html.table(("condition", "value"), [(k, str(v)) for k, v in conditions.items()])
+        )
+        return html.joined([html.element("p", html.element("strong", self.verdict)), *found])
+
     def __str__(self) -> str:
         lines = [f"{name}: {value}" for name, value in self.subject.items()]
         lines += [f"{name}: {value}" for name, value in self.conditions.items()]
@@ -102,9 +161,32 @@ class Certificate:
         lines += list(_table(self.checks))
         if self.first_divergence:
             lines.append(f"first layer that diverges: {self.first_divergence}")
-        passed = "verified" if self.checks else "verified as far as can be without PyTorch"
-        lines.append(passed if self.passed else "NOT VERIFIED")
+        lines.append(self.verdict)
         return printable("\n".join(lines))
+
+
+def _worst(checks: list[Check]) -> Check:
+    return max(checks, key=lambda c: (not c.passed, c.error / c.tolerance))
+
+
+def _check(entry: Mapping[str, Any]) -> Check:
+    """Returns the check that `to_dict` wrote, in which what is not finite is text."""
+    given: dict[str, Any] = {}
+    for own in fields(Check):
+        value = entry[own.name]
+        if own.type == "float":
+            given[own.name] = float(value)
+        else:
+            given[own.name] = _truth(value) if own.type == "bool" else str(value)
+    if not given["tolerance"] > 0:
+        raise ValueError(f"expected a tolerance above 0, got {given['tolerance']}")
+    return Check(**given)
+
+
+def _truth(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise TypeError(f"expected true or false, got {value!r}")
+    return value
 
 
 def _verdict(passed: bool) -> str:
@@ -123,7 +205,7 @@ def _table(checks: list[Check]) -> Iterator[str]:
     yield "      (error: of JAX float32 to PyTorch float64; own: of PyTorch float32 to the same)"
     for part in dict.fromkeys(check.part for check in checks):
         rows = [check for check in checks if check.part == part]
-        worst = max(rows, key=lambda c: (not c.passed, c.error / c.tolerance))
+        worst = _worst(rows)
         shown = [c for c in rows if c.error > c.stated or not c.passed or c is worst]
         if part == "layers, evaluation":
             shown = [c for c in rows if c in shown or c.name.startswith("output")]

@@ -172,6 +172,11 @@ class Builder:
             self._known[shape] = self.named(joined)
         return self._known[shape]
 
+    def size(self, size: Any, dtype: Any) -> Tensor:
+        """Returns a free size as a value."""
+        flat = Tensor(self._size(size), np.dtype(np.int64), (1,), (1,))
+        return self.cast(self.node("Squeeze", [flat, self.ints([0])], (), np.int64), dtype)
+
     def _size(self, size: Any) -> str:
         """Returns the name of a size [1]: a number, the batch size or a multiple of it."""
         if isinstance(size, int):

@@ -12,6 +12,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax.export import symbolic_shape
 from jax.extend import core
 
 from msae_jax.errors import InputError
@@ -64,7 +65,7 @@ def trace(
       InputError: naming every primitive that has no translation, or saying why the function cannot
         be traced with a free batch size.
     """
-    size = jax.export.symbolic_shape("b")[0] if batch is None else batch
+    size = symbolic_shape("b")[0] if batch is None else batch
     given = [jax.ShapeDtypeStruct((size, *x.shape[1:]), x.dtype) for x in inputs]
     try:
         closed = jax.make_jaxpr(function)(*given)
@@ -187,8 +188,8 @@ def _folded(equation: Any, inputs: list[Tensor], outs: list[Any]) -> list[Tensor
     """Returns what an equation makes of constants, None where not all are."""
     name = equation.primitive.name
     arrays = [tensor.array for tensor in inputs if tensor.array is not None]
-    if name == "broadcast_in_dim" or len(arrays) < len(inputs):
-        return None  # the first is a view: it is not to become an array
+    if name in ("broadcast_in_dim", "dim_as_value") or len(arrays) < len(inputs):
+        return None  # a view, which is not to become an array; a size that is free
     sizes: tuple[int, ...] | None = None
     if name in elementwise.RULES and inputs:
         arrays = list(np.broadcast_arrays(*arrays))

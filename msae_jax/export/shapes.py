@@ -103,6 +103,10 @@ def _iota(g: Builder, inputs: list[Tensor], out: Any, params: dict[str, Any]) ->
     return Tensor(array, array.dtype, tuple(sizes), out.shape)
 
 
+def _size(g: Builder, inputs: list[Tensor], out: Any, params: dict[str, Any]) -> Tensor:
+    return g.size(params["dim"], out.dtype)
+
+
 def _gather(g: Builder, inputs: list[Tensor], out: Any, params: dict[str, Any]) -> Tensor:
     """Takes numbered entries of one axis, or one block of a known place."""
     tensor, indices = g.full(inputs[0]), g.full(inputs[1])
@@ -208,6 +212,7 @@ def split(g: Builder, tensor: Tensor, params: dict[str, Any]) -> list[Tensor]:
 
 
 RULES: dict[str, Rule] = {
+    "dim_as_value": _size,
     "broadcast_in_dim": _broadcast,
     "concatenate": _concatenate,
     "dynamic_slice": _dynamic_slice,

@@ -103,6 +103,15 @@ def _iota(g: Builder, inputs: list[Tensor], out: Any, params: dict[str, Any]) ->
     return Tensor(array, array.dtype, tuple(sizes), out.shape)
 
 
+def _tile(g: Builder, inputs: list[Tensor], out: Any, params: dict[str, Any]) -> Tensor:
+    tensor = g.full(inputs[0])
+    for axis, times in enumerate(params["reps"]):
+        if times > 1:
+            sizes = [n * times if i == axis else n for i, n in enumerate(tensor.shape)]
+            tensor = g.node("Concat", [tensor] * times, sizes, tensor.dtype, axis=axis)
+    return tensor
+
+
 def _size(g: Builder, inputs: list[Tensor], out: Any, params: dict[str, Any]) -> Tensor:
     return g.size(params["dim"], out.dtype)
 
@@ -224,5 +233,6 @@ RULES: dict[str, Rule] = {
     "rev": _reverse,
     "slice": _slice,
     "squeeze": _squeeze,
+    "tile": _tile,  # of newer JAX
     "transpose": _transpose,
 }

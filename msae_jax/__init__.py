@@ -48,6 +48,7 @@ _HOME = {  # public name: the module that it comes from, and its name there; Non
     "data": ("data", None),
     "embed": ("train.evaluation", "embed"),
     "evaluate": ("train.evaluation", "evaluate"),
+    "export": ("export", None),
     "figures": ("figures", None),
     "fit": ("fitting.loop", "fit"),
     "interop": ("interop", None),

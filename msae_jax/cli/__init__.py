@@ -15,6 +15,7 @@ from typer.exceptions import TyperException
 from msae_jax.cli import (
     augment,
     bench,
+    exporting,
     interop,
     listing,
     programs,
@@ -33,6 +34,7 @@ from msae_jax.system import compilation_cache, environment, streams
 __all__ = [
     "augment",
     "bench",
+    "exporting",
     "interop",
     "listing",
     "main",

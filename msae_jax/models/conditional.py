@@ -72,6 +72,11 @@ class ConditionalVae(nn.Module):
     def sample_shape(self) -> tuple[int, ...]:
         return (self.features,)
 
+    @property
+    def code_shape(self) -> tuple[int, ...]:
+        """What the decoder reads of a sample: the latents, and behind them the class."""
+        return (self.latent_dim + self.classes,)
+
     def posterior(self, x: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Returns mean and log variance, each `[B, latent_dim]`, of samples with their classes."""
         h = nn.relu(self.encoder(flatten(x, self.features, "the conditional autoencoder")))

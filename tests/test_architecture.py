@@ -21,6 +21,7 @@ ORDER = (  # lowest first: nothing imports what stands after it
     ("weights",),
     ("analysis",),
     ("figures", "results"),
+    ("explorer",),
     ("estimator",),
     ("detector",),
     ("experiments", "bench"),

@@ -15,6 +15,7 @@ from typer.exceptions import TyperException
 from msae_jax.cli import (
     augment,
     bench,
+    explore,
     interop,
     listing,
     programs,
@@ -32,6 +33,7 @@ from msae_jax.system import compilation_cache, environment, streams
 __all__ = [
     "augment",
     "bench",
+    "explore",
     "interop",
     "listing",
     "main",

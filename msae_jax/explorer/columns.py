@@ -43,7 +43,7 @@ def of_labels(name: str, values: np.ndarray, dataset: str = "") -> Column:
 
 
 def of_file(name: str, column: str, split: str) -> Column:
-    """Returns a column of the `.csv` file that a data set was read from, for the samples of a split.
+    """Returns a column of the `.csv` file of a data set, for the samples of a split.
 
     Raises:
       InputError: the data set is no such file, it has no such column, or the column is neither

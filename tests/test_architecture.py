@@ -19,6 +19,7 @@ ORDER = (  # lowest first: nothing imports what stands after it
     ("fitting",),
     ("interop",),
     ("weights",),
+    ("export",),
     ("analysis",),
     ("figures", "results"),
     ("explorer",),

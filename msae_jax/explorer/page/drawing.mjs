@@ -121,13 +121,18 @@ const CLASS_COLOURS = [
   "#3b78b8", "#e8872d", "#3f9a4d", "#d1495b", "#8a63b8", "#9c6b4e", "#d673b4", "#7f7f7f", "#a5a82b",
   "#25a5b5",
 ];
-const RAMP = [[68, 1, 84], [59, 82, 139], [33, 145, 140], [94, 201, 98], [253, 231, 37]];
 const STEPS = 24;
 
-export function rampColour(share) {
-  const at = Math.min(Math.max(share, 0), 1) * (RAMP.length - 1);
-  const i = Math.min(Math.floor(at), RAMP.length - 2), rest = at - i;
-  return `rgb(${RAMP[i].map((v, c) => Math.round(v + rest * (RAMP[i + 1][c] - v))).join(" ")})`;
+// Returns the colours of a scale in the page's present scheme, from the lowest to the highest value.
+export function ramp() {
+  return css("--ramp").split(",").map((text) => text.trim());
+}
+
+function rampColour(stops, share) {
+  const at = share * (stops.length - 1), i = Math.min(Math.floor(at), stops.length - 2);
+  const parts = (text) => [1, 3, 5].map((k) => parseInt(text.slice(k, k + 2), 16));
+  const [a, b] = [parts(stops[i]), parts(stops[i + 1])];
+  return `rgb(${a.map((v, c) => Math.round(v + (at - i) * (b[c] - v))).join(" ")})`;
 }
 
 // Returns the colours of a column, {groups, palette, names, low, high}: the group of each sample,
@@ -144,6 +149,7 @@ export function coloursOf(column) {
     const share = high > low ? (value - low) / (high - low) : 0.5;
     return Number.isFinite(value) ? Math.min(Math.max(Math.floor(share * STEPS), 0), STEPS - 1) : STEPS;
   });
-  const palette = Array.from({ length: STEPS }, (_, i) => rampColour((i + 0.5) / STEPS));
+  const stops = ramp();
+  const palette = Array.from({ length: STEPS }, (_, i) => rampColour(stops, (i + 0.5) / STEPS));
   return { groups, palette: [...palette, "#888888"], names: null, low, high };
 }

@@ -2,7 +2,7 @@
 
 import { setUpCaught } from "./caught.mjs";
 import { latentOf, load, numberOf, short } from "./content.mjs";
-import { byId, coloursOf, element, rampColour } from "./drawing.mjs";
+import { byId, coloursOf, element, ramp } from "./drawing.mjs";
 import { Plane } from "./plane.mjs";
 import { listen } from "./pointer.mjs";
 import { setUpSample, setUpSliders } from "./sample.mjs";
@@ -49,7 +49,7 @@ function setUpPlanes() {
   byId("zoom-all").addEventListener("click", zoomAll((plane) => { plane.fit(); plane.draw(true); }));
   document.querySelectorAll("input[name=mode]").forEach((radio) =>
     radio.addEventListener("change", () => { state.mode = radio.value; }));
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => { tell("colour"); select(state.sample); });
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => { recolour(); select(state.sample); });
 }
 
 // The columns of the page, then what the active model itself knows: its errors and its latents.
@@ -73,9 +73,9 @@ function recolour() {
   let items = [];
   if (names) items = names.map((name, i) => element("li", {}, swatch(palette[i]), name));
   else {
-    const ramp = element("span", { className: "ramp" });
-    ramp.style.background = `linear-gradient(to right, ${[0, 0.25, 0.5, 0.75, 1].map(rampColour).join(", ")})`;
-    items = [element("li", {}, `${column.name}: ${short(low)}`, ramp, short(high))];
+    const scale = element("span", { className: "ramp" });
+    scale.style.background = `linear-gradient(to right, ${ramp().join(", ")})`;
+    items = [element("li", {}, `${column.name}: ${short(low)}`, scale, short(high))];
   }
   byId("legend").replaceChildren(...items);
   tell("colour");

@@ -16,15 +16,14 @@ export function setUpSample() {
   byId("random").addEventListener("click", () => select(Math.floor(Math.random() * state.content.n)));
   byId("restore").addEventListener("click", () => select(state.sample));
   setUpSearch();
-  let reconstruction = null;
+  const behind = state.content.samples.kind === "curve" ? ", before the faint original" : "";
   on("sample", () => {
-    reconstruction = state.output;
     const own = original(state.content, state.sample);
     const error = model().errors[state.sample];
     byId("search").value = numberOf(state.content, state.sample);
     figures[0].paint(own, { label: `Original of ${describe(state.sample)}` });
-    figures[1].paint(reconstruction, {
-      behind: own, label: `Reconstruction, squared error ${short(error)} per value`,
+    figures[1].paint(state.output, {
+      behind: own, caption: `Reconstruction${behind}`, label: `Reconstruction, squared error ${short(error)} per value`,
     });
     byId("sample-text").textContent = `${describe(state.sample)}. The squared error of its `
       + `reconstruction is ${short(error)}, mean over its values.`;

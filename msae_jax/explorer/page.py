@@ -16,7 +16,7 @@ from msae_jax.system.files import replacing
 
 SCRIPTS = (
     "tensors", "elementwise", "layout", "convolutions", "graph", "content", "latents", "state",
-    "drawing", "plane", "pointer", "sample", "tools", "caught", "series", "main",
+    "drawing", "plane", "polygon", "pointer", "sample", "tools", "caught", "series", "main",
 )  # fmt: skip
 """The files of the script, each before those that use it."""
 

@@ -1,7 +1,7 @@
 // Puts the page together once its data are unpacked.
 
 import { setUpCaught } from "./caught.mjs";
-import { latentOf, load, numberOf, short } from "./content.mjs";
+import { latentOf, load, short } from "./content.mjs";
 import { byId, coloursOf, element, ramp } from "./drawing.mjs";
 import { Plane } from "./plane.mjs";
 import { listen } from "./pointer.mjs";
@@ -31,6 +31,7 @@ function projectionText() {
 
 function setUpPlanes() {
   const planes = state.content.models.map((_, k) => new Plane(k));
+  state.planes = planes;
   planes.forEach(listen);
   byId("planes").append(...planes.map((plane) => plane.figure));
   byId("planes").classList.toggle("many", planes.length > 1);
@@ -150,7 +151,7 @@ async function start() {
   setUpAbout();
   byId("projection").textContent = projectionText();
   select(0);
-  window.explorer = { decode: (z) => decode(Float32Array.from(z)), state, numberOf };
+  window.explorer = { decode: (z) => decode(Float32Array.from(z)), screen: (k) => state.planes[k].toScreen(...state.p), state };
   requestAnimationFrame(() => {
     document.documentElement.dataset.ready = String(Math.round(performance.now()));
   });

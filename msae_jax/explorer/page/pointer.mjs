@@ -3,6 +3,7 @@
 import { element, paint } from "./drawing.mjs";
 import { original } from "./content.mjs";
 import { moved, nearestPoint } from "./latents.mjs";
+import { isInside } from "./polygon.mjs";
 import { activate, describe, model, say, select, setLatentSoon, state, tell } from "./state.mjs";
 
 const REACH = 9;  // pixels around a point that are as good as the point
@@ -125,16 +126,6 @@ function catchInside(plane) {
   state.caught = Array.from(plane.model.errors.keys()).filter((i) =>
     isInside(plane.toScreen(points[2 * i], points[2 * i + 1]), lasso));
   tell("caught");
-}
-
-// Whether a point lies inside a polygon: a ray from it crosses the outline an odd number of times.
-export function isInside([x, y], polygon) {
-  let inside = false;
-  for (let i = 0, j = polygon.length - 1; i < polygon.length; j = i++) {
-    const [ax, ay] = polygon[i], [bx, by] = polygon[j];
-    if (ay > y !== by > y && x < ((bx - ax) * (y - ay)) / (by - ay) + ax) inside = !inside;
-  }
-  return inside;
 }
 
 const tip = document.getElementById("tip");

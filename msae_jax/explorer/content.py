@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from msae_jax import __version__, data
-from msae_jax.data.dataset import take
 from msae_jax.data.series import Facts, Series, Windows
 from msae_jax.errors import InputError, unknown_name
 from msae_jax.explorer import chart, columns, latents, samples
@@ -86,7 +84,7 @@ def content(request: Request, extra: Sequence[Column] = ()) -> dict[str, Any]:
 
 
 def _content(request: Request, extra: Sequence[Column], rows: np.ndarray) -> dict[str, Any]:
-    x = picked(request.x, rows)
+    x = samples.picked(request.x, rows)
     shown = [latents.shown(one, x, request.projection) for one in request.models]
     known = _columns(request, extra, rows)
     _check_color(request.color, known, shown[0].z.shape[1])
@@ -118,13 +116,6 @@ def _content(request: Request, extra: Sequence[Column], rows: np.ndarray) -> dic
         "series": time,
         "notes": notes,
     }
-
-
-def picked(x: data.Samples, rows: np.ndarray) -> np.ndarray | Windows:
-    """Returns the rows of samples; of windows, still windows."""
-    if isinstance(x, Windows):
-        return replace(x, starts=x.starts[rows])
-    return take(x, rows)
 
 
 def _columns(request: Request, extra: Sequence[Column], rows: np.ndarray) -> list[Column]:

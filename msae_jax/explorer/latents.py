@@ -11,6 +11,7 @@ from msae_jax.analysis.projections import project
 from msae_jax.errors import InputError
 from msae_jax.explorer import decoder
 from msae_jax.explorer.packing import packed
+from msae_jax.explorer.samples import picked
 from msae_jax.train import evaluation
 from msae_jax.weights import Weights
 
@@ -72,7 +73,7 @@ def shown(weights: Weights, x: data.Samples, method: str) -> Shown:
             "not finite: these samples do not fit the model, or its training diverged."
         )
     terms = evaluation.per_sample(model, variables, x, weights.config.objective)
-    checked = evaluation.reconstruct(model, variables, data.dataset.take(x, checked_rows(len(x))))
+    checked = evaluation.reconstruct(model, variables, picked(x, checked_rows(len(x))))
     return Shown(
         weights.config.seed,
         z,

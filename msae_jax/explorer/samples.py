@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
+from msae_jax.data.dataset import Samples, take
 from msae_jax.data.series import Facts, Windows
 from msae_jax.explorer.packing import packed
 
@@ -86,3 +88,10 @@ def rows_of(n: int, wanted: int) -> np.ndarray:
     if n <= wanted:
         return np.arange(n)
     return np.unique(np.linspace(0, n - 1, wanted).round().astype(np.int64))
+
+
+def picked(x: Samples, rows: np.ndarray) -> np.ndarray | Windows:
+    """Returns the rows of samples; of windows, still windows."""
+    if isinstance(x, Windows):
+        return replace(x, starts=x.starts[rows])
+    return take(x, rows)

@@ -55,7 +55,7 @@ function paintImage(canvas, values, size) {
   canvas.className = "image";
   canvas.width = width;
   canvas.height = height;
-  const wanted = { large: 124, small: 62, tip: 90 }[size];
+  const wanted = { large: 108, small: 62, tip: 90 }[size];
   canvas.style.width = `${wanted}px`;
   canvas.style.height = `${(wanted * height) / width}px`;
   const context = canvas.getContext("2d");

@@ -63,7 +63,7 @@ function paintImage(canvas, values, size) {
   for (let i = 0; i < width * height; i++) {
     for (let c = 0; c < 3; c++) {
       const value = values[i * channels + (channels === 3 ? c : 0)];
-      pixels.data[4 * i + c] = (255 * (value - low)) / (high - low) + 0.5;
+      pixels.data[4 * i + c] = (255 * (value - low)) / (high - low);  // clamped and rounded there
     }
     pixels.data[4 * i + 3] = 255;
   }

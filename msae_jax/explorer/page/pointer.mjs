@@ -136,7 +136,7 @@ function hover(plane, [x, y], event) {
   const i = plane.sampleAt(x, y, REACH);
   if (i < 0) { hideTip(); return; }
   if (i !== shown) {
-    const canvas = element("canvas");
+    const canvas = element("canvas", { role: "img", "aria-label": describe(i) });
     paint(canvas, original(state.content, i), "tip");
     tip.replaceChildren(canvas, element("div", {}, describe(i)));
     shown = i;

@@ -25,6 +25,7 @@ from msae_jax.cli.app import (
     note_assumptions,
 )
 from msae_jax.cli.reading import reads
+from msae_jax.config import ModelConfig
 from msae_jax.errors import InputError, unknown_name
 
 if TYPE_CHECKING:
@@ -97,8 +98,8 @@ def _size(page: str) -> str:
 
 
 def _models(
-    path: Path, given: object, best: bool, seed: int | None, member: int | None, key: str | None,
-    count: int,
+    path: Path, given: ModelConfig | None, best: bool, seed: int | None, member: int | None,
+    key: str | None, count: int,
 ) -> list[w.Weights]:  # fmt: skip
     """Returns the model that is meant, or the first ones of a run of many seeds."""
     from dataclasses import replace
@@ -106,7 +107,7 @@ def _models(
     from msae_jax import weights as w
 
     if seed is None and member is None and key is None and path.is_dir():
-        many = w.load_many(path, best=best, model=given)  # type: ignore[arg-type]
+        many = w.load_many(path, best=best, model=given)
         if many is not None:
             for own, text in many.diverged.items():
                 print(f"msae: warning: seed {own} is left out: {text}.", file=sys.stderr)
@@ -114,7 +115,7 @@ def _models(
                 w.Weights(many.model, variables, replace(many.config, seed=own), many.facts)
                 for own, variables in list(zip(many.seeds, many.variables, strict=True))[:count]
             ]
-    one = w.load_weights(path, best=best, model=given, seed=seed, member=member, key=key)  # type: ignore[arg-type]
+    one = w.load_weights(path, best=best, model=given, seed=seed, member=member, key=key)
     return [one]
 
 
@@ -122,6 +123,7 @@ def _request(
     path: Path, models: list[w.Weights], name: str | None, data_dir: Path | None, split: str
 ) -> tuple[Request, list[str]]:
     """Returns what is to be shown, and what is odd about the data."""
+    from msae_jax import config
     from msae_jax import data as sources
     from msae_jax import weights as w
     from msae_jax.data import facts
@@ -134,8 +136,6 @@ def _request(
     of_series = first.facts is not None and first.facts.series is not None
     if of_series and name is not None:
         return _other_series(models, name), []
-    from msae_jax import config
-
     settings = first.config if name is None else config.override(first.config, {"data": name})
     directory.check_named(settings)
     dataset = sources.load(settings.data, data_dir=data_dir)

@@ -18,11 +18,15 @@ class Projection(NamedTuple):
       points: float64 `[N, 2]`: for `pca` centred principal components, else without a unit.
       explained: for `pca` the share `[2]` of the variance along each axis, else None.
       method: `pca`, `tsne` or `umap`.
+      mean, components: for `pca` float64 `[D]` and `[2, D]` with points = (z - mean) components^T,
+        else None.
     """
 
     points: np.ndarray
     explained: np.ndarray | None
     method: str
+    mean: np.ndarray | None = None
+    components: np.ndarray | None = None
 
 
 def project(
@@ -65,7 +69,7 @@ def _pca(z: np.ndarray) -> Projection:
 
     pca = PCA(2, svd_solver="full")
     points = pca.fit_transform(z)
-    return Projection(points, pca.explained_variance_ratio_, "pca")
+    return Projection(points, pca.explained_variance_ratio_, "pca", pca.mean_, pca.components_)
 
 
 def _tsne(z: np.ndarray, seed: int, perplexity: float) -> np.ndarray:

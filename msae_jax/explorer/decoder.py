@@ -1,0 +1,105 @@
+"""The decoder of a model as a graph that the page computes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from msae_jax.errors import InputError
+from msae_jax.explorer.packing import packed
+
+if TYPE_CHECKING:
+    from msae_jax.export.graph import Graph, Node
+    from msae_jax.weights import Weights
+
+OPERATORS = frozenset((
+    "Abs", "Add", "And", "AveragePool", "Cast", "Concat", "Conv", "ConvTranspose", "Cos", "Div",
+    "Equal", "Erf", "Exp", "Expand", "Gather", "Gemm", "Greater", "GreaterOrEqual", "Identity",
+    "Less", "LessOrEqual", "Log", "MatMul", "Max", "MaxPool", "Min", "Mul", "Neg", "Not", "Or",
+    "Pad", "Pow", "Reciprocal", "ReduceMax", "ReduceMean", "ReduceMin", "ReduceSum", "Relu",
+    "Reshape", "Sigmoid", "Sign", "Sin", "Slice", "Sqrt", "Squeeze", "Sub", "Tanh", "Transpose",
+    "Unsqueeze", "Where",
+))  # fmt: skip
+"""What `page/graph.mjs` computes; a test holds the two against each other."""
+
+CASTS = (1, 6, 7, 9)  # float32, int32, int64, bool, as ONNX numbers them
+SPATIAL = ("Conv", "ConvTranspose", "MaxPool", "AveragePool")
+MAX_NODES = 20_000
+
+
+def decoder(weights: Weights) -> dict[str, Any]:
+    """Returns the graph of a model's decoder for one latent, as JSON values.
+
+    Raises:
+      InputError: the decoder cannot be traced, or the page lacks what it is made of.
+    """
+    from msae_jax.export import graph, parts
+
+    function, inputs = parts.part(weights, "decode")
+    return as_values(graph.trace(function, inputs, batch=1))
+
+
+def as_values(graph: Graph) -> dict[str, Any]:
+    """Returns a graph as JSON values.
+
+    Raises:
+      InputError: it has operators that the page lacks, all of them named.
+    """
+    lacking = sorted({text for node in graph.nodes for text in _lacking(node)})
+    if lacking:
+        raise InputError(
+            f"this decoder cannot run in a page, which lacks {', '.join(lacking)}. The other "
+            "commands (embed, reconstruct) take the model."
+        )
+    if len(graph.nodes) > MAX_NODES:
+        raise InputError(
+            f"this decoder has {len(graph.nodes)} operations, more than the {MAX_NODES} that a "
+            "page computes while a point is dragged."
+        )
+    (given,), (made,) = graph.inputs, graph.outputs
+    return {
+        "nodes": [
+            {
+                "operator": node.operator,
+                "inputs": list(node.inputs),
+                "outputs": list(node.outputs),
+                "attributes": {name: _plain(value) for name, value in node.attributes.items()},
+            }
+            for node in graph.nodes
+        ],
+        "constants": {name: packed(array) for name, array in graph.constants.items()},
+        "input": {"name": given.name, "shape": list(given.shape)},
+        "output": {"name": made.name, "shape": list(made.shape)},
+    }
+
+
+def _lacking(node: Node) -> Iterator[str]:
+    """Yields what of a node the page does not compute."""
+    name, given = node.operator, node.attributes
+    if name not in OPERATORS:
+        yield name
+    if name == "Cast" and given.get("to") not in CASTS:
+        yield f"Cast to type {given.get('to')}"
+    if name == "Pad" and _text(given.get("mode", "constant")) != "constant":
+        yield f"Pad in mode {_text(given['mode'])}"
+    if name in SPATIAL and _text(given.get("auto_pad", "NOTSET")) != "NOTSET":
+        yield f"{name} with auto_pad {_text(given['auto_pad'])}"
+    if name in SPATIAL and len(given.get("kernel_shape", ())) > 2:
+        yield f"{name} over {len(given['kernel_shape'])} axes"
+    if len(node.outputs) != 1:
+        yield f"{name} with {len(node.outputs)} outputs"
+
+
+def _text(value: Any) -> str:
+    return value.decode() if isinstance(value, bytes) else str(value)
+
+
+def _plain(value: Any) -> Any:
+    """Returns an attribute as JSON has it."""
+    if isinstance(value, bytes):
+        return value.decode()
+    if isinstance(value, np.ndarray | np.generic):
+        return value.tolist()
+    return [_plain(part) for part in value] if isinstance(value, list | tuple) else value

@@ -15,8 +15,8 @@ from typer.exceptions import TyperException
 from msae_jax.cli import (
     augment,
     bench,
-    exporting,
     explore,
+    exporting,
     interop,
     listing,
     programs,
@@ -35,8 +35,8 @@ from msae_jax.system import compilation_cache, environment, streams
 __all__ = [
     "augment",
     "bench",
-    "exporting",
     "explore",
+    "exporting",
     "interop",
     "listing",
     "main",

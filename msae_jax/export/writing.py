@@ -58,11 +58,7 @@ def export(
     out = Path(out)
     beside = Path(f"{out}.json") if certificate is None else Path(certificate)
     kind = _format(format, out)
-    if beside.resolve() == out.resolve():
-        raise InputError(f"the certificate cannot be the exported file, {out}: choose another.")
-    for path in (out, beside):
-        if path.exists() and not overwrite:
-            raise InputError(f"{path} exists: choose another, or --overwrite to replace it.")
+    _check_free(out, beside, overwrite)
     FORMATS[kind].check_installed()
     function, (given,) = part(weights, name)
     about = {"model": weights.config.model.name, "part": name, "input": units(weights, name)}
@@ -92,6 +88,15 @@ def export(
         with replacing(path, overwrite) as temporary:
             temporary.write_bytes(content)
     return found
+
+
+def _check_free(out: Path, beside: Path, overwrite: bool) -> None:
+    """Checks that both files can be written."""
+    if beside.resolve() == out.resolve():
+        raise InputError(f"the certificate cannot be the exported file, {out}: choose another.")
+    for path in (out, beside):
+        if path.exists() and not overwrite:
+            raise InputError(f"{path} exists: choose another, or --overwrite to replace it.")
 
 
 def _sizes(array: Any) -> list[Any]:

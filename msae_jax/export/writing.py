@@ -67,15 +67,14 @@ def export(
     checks, made = _compared(function, FORMATS[kind].opened(file), x)
     conditions = environment.describe()
     conditions["versions"] |= FORMATS[kind].versions()
-    settings = weights.config.model
     subject: dict[str, Any] = {
         "file": str(out),
         "format": kind,
         "sha256": hashlib.sha256(file).hexdigest(),
         "bytes": len(file),
         "weights": None if source is None else str(source),
-        "model": settings.name,
-        "sizes": dict(settings.options),
+        "model": weights.config.model.name,
+        "sizes": dict(weights.config.model.options),
         "part": name,
         "input": {"dtype": "float32", "shape": _sizes(given), "units": about["input"]},
         "output": {"dtype": str(made.dtype), "shape": _sizes(made)},

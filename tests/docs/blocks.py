@@ -1,0 +1,152 @@
+"""Runs the blocks of a page in order, in one temporary folder and one namespace for each page.
+
+- `python` is executed; what it prints is kept for a `text` block that follows.
+- `python` after a line that is only a name, such as "`mine.py`:", is written to that file.
+- `sh` is executed line by line: `msae` in this process, anything else by a shell.
+- `text` that follows one of these holds the output. `...` stands for anything, and numbers with a
+  decimal point may differ by TOLERANCE, since other processors round otherwise and training
+  amplifies that. Whole numbers and words must be the same.
+- `<!-- skip: next "reason" -->` before a block skips it, with the reason; `next if(CONDITION,
+  reason="...")` where the condition holds, in which `missing("package")` may stand.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import importlib.util
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+from sybil import Example
+from sybil.parsers.markdown import CodeBlockParser, SkipParser
+
+from tests.cli.in_process import msae
+
+TOLERANCE = 0.1
+"""By which share a shown number with a decimal point may differ from what was computed."""
+
+FILE = re.compile(r"^`([\w./]+)`:\n\n\Z", re.MULTILINE)
+NUMBER = re.compile(r"-?\d+\.\d+(?:e[-+]?\d+)?|-?\d+e[-+]?\d+")
+
+
+def setup(namespace: dict[str, Any]) -> None:
+    """Enters a new folder, from which modules are imported."""
+    folder = Path(tempfile.mkdtemp(prefix="msae-page-"))
+    namespace |= {
+        "missing": lambda name: importlib.util.find_spec(name) is None,
+        "_page": {
+            "folder": folder,
+            "before": (Path.cwd(), [*sys.path], {*sys.modules}, dict(os.environ)),
+            "printed": None,
+            "started": time.process_time(),
+        },
+    }
+    os.chdir(folder)
+    sys.path.insert(0, str(folder))
+    os.environ["PYTHONPATH"] = str(folder)
+
+
+def teardown(namespace: dict[str, Any]) -> None:
+    """Leaves the folder, forgets the modules that lay in it, and removes it."""
+    page = namespace["_page"]
+    cwd, path, modules, environment = page["before"]
+    os.chdir(cwd)
+    sys.path[:] = path
+    for name in {*sys.modules} - modules:
+        file = getattr(sys.modules[name], "__file__", None) or ""
+        if file.startswith(str(page["folder"])):
+            del sys.modules[name]
+    for name in {*os.environ} - {*environment}:
+        del os.environ[name]
+    os.environ.update(environment)
+    shutil.rmtree(page["folder"])
+    jax.clear_caches()
+
+
+def run_python(example: Example) -> None:
+    page = example.namespace["_page"]
+    if name := FILE.search(example.document.text[: example.region.start]):
+        path = Path(name[1])
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(example.parsed)
+        page["printed"] = None
+        return
+    lines = "\n" * (example.line + example.parsed.line_offset)
+    code = compile(lines + example.parsed, example.path, "exec", dont_inherit=True)
+    with _printed(page):
+        exec(code, example.namespace)
+
+
+def run_shell(example: Example) -> None:
+    page = example.namespace["_page"]
+    with _printed(page) as out:
+        for line in example.parsed.replace("\\\n", " ").splitlines():
+            words = shlex.split(line, comments=True)
+            if words[:1] == ["msae"]:
+                with contextlib.redirect_stderr(io.StringIO()) as errors:
+                    status = msae(*words[1:])
+                assert status == 0, f"{line}\nexit status {status}\n{errors.getvalue()}"
+            elif words:
+                command = ["bash", "-c", line]
+                done = subprocess.run(command, capture_output=True, text=True)
+                assert done.returncode == 0, f"{line}\n{done.stdout}\n{done.stderr}"
+                out.write(done.stdout)
+
+
+@contextlib.contextmanager
+def _printed(page: dict[str, Any]) -> Iterator[io.StringIO]:
+    with contextlib.redirect_stdout(io.StringIO()) as out:
+        yield out
+    page["printed"] = out.getvalue()
+
+
+def check_text(example: Example) -> None:
+    page = example.namespace["_page"]
+    printed, page["printed"] = page["printed"], None
+    between = example.document.text[: example.region.start].rstrip()
+    if printed is not None and between.endswith("```"):
+        difference = differs(example.parsed, printed)
+        assert difference is None, f"{difference}\nprinted:\n{printed}"
+
+
+def differs(shown: str, printed: str, tolerance: float = TOLERANCE) -> str | None:
+    """Returns what is wrong about the output that a page shows; None if nothing is."""
+    found = [NUMBER.findall(text) for text in (shown, printed)]
+    pattern = r"\s+".join(
+        ".*?".join(re.escape(NUMBER.sub("#", part)).replace("\\#", "#") for part in word.split("..."))
+        for word in shown.split()
+    )
+    text = NUMBER.sub("#", printed).strip()
+    if not re.fullmatch(pattern, text, re.DOTALL):
+        return f"the page shows other words:\n{shown}"
+    if "..." in shown:  # then only the numbers of the lines that are shown whole can be paired
+        lines = {NUMBER.sub("#", line).strip(): line for line in printed.splitlines()}
+        pairs = [
+            (line, lines[NUMBER.sub("#", line).strip()])
+            for line in shown.splitlines()
+            if NUMBER.sub("#", line).strip() in lines
+        ]
+        found = [NUMBER.findall("\n".join(side)) for side in zip(*pairs, strict=True)] or [[], []]
+    for a, b in zip(*found, strict=True):
+        if abs(float(a) - float(b)) > tolerance * max(abs(float(a)), abs(float(b))):
+            return f"the page shows {a}, which is now {b}"
+    return None
+
+
+PARSERS = [
+    SkipParser(),
+    CodeBlockParser("python", run_python),
+    CodeBlockParser("sh", run_shell),
+    CodeBlockParser("text", check_text),
+]

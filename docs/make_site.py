@@ -1,7 +1,7 @@
 """Stages the pages in build/docs/ and builds the site in build/site/, strictly: `make docs`.
 
 The staged folder holds the pages of docs/, those that `docs.generated` writes, the figures that
-pages show, and CONTRIBUTING.md and CHANGELOG.md. A link that is right in the repository, such as
+pages show, and PAGES. A link that is right in the repository, such as
 `../figures/sines/loss_curves.png`, is written anew for the place of its file in the site.
 """
 
@@ -17,8 +17,8 @@ from pathlib import Path
 from docs import generated
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = ("CONTRIBUTING.md", "CHANGELOG.md")
-"""What stands at the top of the repository and is a page of the site, too."""
+PAGES = ("CONTRIBUTING.md", "CHANGELOG.md", "figures/ledger.md")
+"""What lies elsewhere in the repository and is a page of the site, too."""
 
 REPOSITORY = "https://github.com/msae-jax/msae_jax/blob/main"
 LINK = re.compile(r"(\]\()([^)#\s]+)([^)]*\))")

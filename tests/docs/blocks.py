@@ -55,6 +55,7 @@ def setup(namespace: dict[str, Any]) -> None:
     os.chdir(folder)
     sys.path.insert(0, str(folder))
     os.environ["PYTHONPATH"] = str(folder)
+    jax.config.update("jax_disable_most_optimizations", False)  # compiling is most of the time
 
 
 def teardown(namespace: dict[str, Any]) -> None:
@@ -71,6 +72,7 @@ def teardown(namespace: dict[str, Any]) -> None:
         del os.environ[name]
     os.environ.update(environment)
     shutil.rmtree(page["folder"])
+    jax.config.update("jax_disable_most_optimizations", False)
     jax.clear_caches()
 
 

@@ -42,8 +42,8 @@ def command_line() -> str:
     commands = dict(root.commands)
     parts = [
         "# Command line",
-        "This page is generated from the code. Every command prints the same with `--help`. Options "
-        "may be given in any order. Bad input is one line and exit status 2.",
+        "This page is generated from the code. Every command prints the same with `--help`. "
+        "Options may be given in any order. Bad input is one line and exit status 2.",
         "## msae",
         _paragraphs(root.help),
         _options([p for p in root.params if p.name != "help"]),
@@ -112,11 +112,11 @@ def configuration() -> str:
     """Returns the page of every field of the configuration, with default and meaning."""
     parts = [
         "# Configuration",
-        "This page is generated from the dataclasses of `msae_jax.config`. `--set FIELD=VALUE` sets "
-        "any field by its dotted name: `--set optimizer.momentum=0.9`. A name that is no field here "
-        "is a field of the model: `--set latent_dim=32`. A model's recipe may differ from these "
-        "defaults (`msae_jax.recipe(NAME)` returns it); `config.json` in a run directory holds "
-        "all values that were used.",
+        "This page is generated from the dataclasses of `msae_jax.config`. `--set FIELD=VALUE` "
+        "sets any field by its dotted name: `--set optimizer.momentum=0.9`. A name that is no "
+        "field here is a field of the model: `--set latent_dim=32`. A model's recipe may differ "
+        "from these defaults (`msae_jax.recipe(NAME)` returns it); `config.json` in a run "
+        "directory holds all values that were used.",
     ]
     sections: tuple[tuple[str, type], ...] = (
         ("", config.TrainConfig),
@@ -131,12 +131,15 @@ def configuration() -> str:
         parts.append(_fields(prefix, cls))
     metrics = "\n".join(
         ["| metric | meaning | unit |", "|---|---|---|"]
-        + [f"| `{name}` | {_cell(m.words)} | {_cell(m.unit)} |" for name, m in config.METRICS.items()]
+        + [
+            f"| `{name}` | {_cell(m.words)} | {_cell(m.unit)} |"
+            for name, m in config.METRICS.items()
+        ]
     )
     parts += [
         "## Metrics",
-        "`best_metric`, `early_stopping.metric` and `msae compare --metric` take these names. Lower "
-        "is better for each.",
+        "`best_metric`, `early_stopping.metric` and `msae compare --metric` take these names. "
+        "Lower is better for each.",
         metrics,
     ]
     return "\n\n".join(parts) + "\n"
@@ -152,7 +155,9 @@ def _fields(prefix: str, cls: type) -> str:
         elif field.default_factory is not dataclasses.MISSING:
             made = field.default_factory()
             name = type(made).__name__
-            default = f"[{name}](#{name.lower()})" if dataclasses.is_dataclass(made) else f"`{made}`"
+            default = (
+                f"[{name}](#{name.lower()})" if dataclasses.is_dataclass(made) else f"`{made}`"
+            )
         kind, meaning = _type(hints[field.name]), _cell(meanings.get(field.name, ""))
         rows.append(f"| `{prefix}{field.name}` | {default} | {kind} | {meaning} |")
     return "\n".join(rows)

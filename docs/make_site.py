@@ -27,7 +27,9 @@ LINK = re.compile(r"(\]\()([^)#\s]+)([^)]*\))")
 def stage(target: Path) -> list[Path]:
     """Writes all pages and what they show below `target`, and returns the pages."""
     shutil.rmtree(target, ignore_errors=True)
-    texts = {page.relative_to(ROOT): page.read_text("utf-8") for page in (ROOT / "docs").rglob("*.md")}
+    texts = {
+        page.relative_to(ROOT): page.read_text("utf-8") for page in (ROOT / "docs").rglob("*.md")
+    }
     texts |= {Path(name): (ROOT / name).read_text("utf-8") for name in PAGES}
     written = {Path("docs") / name: text for name, text in generated.pages().items()}
     places = {source: _place(source) for source in [*texts, *written]}

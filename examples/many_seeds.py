@@ -14,11 +14,13 @@ OUT = Path("example-many-seeds")
 def main() -> None:
     settings = mj.config.override(mj.recipe("baseline"), {"epochs": 5})
     # Finished seeds are kept: run this again and it ends at once; ask for more and only they train.
-    run = mj.fit(settings, seeds=8, out=OUT / "run", resume=True)
+    run = mj.fit(settings, seeds=4, out=OUT / "run", resume=True)
 
     curves = run.metrics("test_mse")  # [seeds, epochs]
     for epoch, errors in enumerate(curves.T, start=1):
-        print(f"epoch {epoch}: test MSE {errors.mean():.4f} ({errors.min():.4f} to {errors.max():.4f})")
+        print(
+            f"epoch {epoch}: test MSE {errors.mean():.4f} ({errors.min():.4f} to {errors.max():.4f})"
+        )
 
     best = int(curves[:, -1].argmin())
     print(f"best of {len(run.members)} seeds: {run.members[best].seed}; one seed is never a result")

@@ -12,12 +12,12 @@ EPOCHS = 3
 def main() -> None:
     # A recipe is the published configuration of a model; `override` changes fields by name.
     wide = mj.config.override(mj.recipe("baseline"), {"epochs": EPOCHS})
-    narrow = mj.config.override(wide, {"latent_dim": 16})
+    narrow = mj.config.override(wide, {"latent_dim": 32})
 
     # Both see the same samples in the same order, seed by seed, so that they can be paired.
     runs = {
         "64 latents": mj.fit(wide, seeds=SEEDS),
-        "16 latents": mj.fit(narrow, seeds=SEEDS),
+        "32 latents": mj.fit(narrow, seeds=SEEDS),
     }
     for name, run in runs.items():
         errors = run.final("test_mse")  # [seeds]

@@ -13,8 +13,8 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import importlib.util
+import io
 import os
 import re
 import shlex
@@ -55,7 +55,6 @@ def setup(namespace: dict[str, Any]) -> None:
     os.chdir(folder)
     sys.path.insert(0, str(folder))
     os.environ["PYTHONPATH"] = str(folder)
-    jax.config.update("jax_disable_most_optimizations", False)  # compiling is most of the time
 
 
 def teardown(namespace: dict[str, Any]) -> None:
@@ -72,7 +71,6 @@ def teardown(namespace: dict[str, Any]) -> None:
         del os.environ[name]
     os.environ.update(environment)
     shutil.rmtree(page["folder"])
-    jax.config.update("jax_disable_most_optimizations", False)
     jax.clear_caches()
 
 
@@ -124,26 +122,29 @@ def check_text(example: Example) -> None:
 
 def differs(shown: str, printed: str, tolerance: float = TOLERANCE) -> str | None:
     """Returns what is wrong about the output that a page shows; None if nothing is."""
-    found = [NUMBER.findall(text) for text in (shown, printed)]
-    pattern = r"\s+".join(
-        ".*?".join(re.escape(NUMBER.sub("#", part)).replace("\\#", "#") for part in word.split("..."))
-        for word in shown.split()
-    )
-    text = NUMBER.sub("#", printed).strip()
-    if not re.fullmatch(pattern, text, re.DOTALL):
+    words = [".*?".join(map(_literal, word.split("..."))) for word in shown.split()]
+    if not re.fullmatch(r"\s+".join(words), _masked(printed).strip(), re.DOTALL):
         return f"the page shows other words:\n{shown}"
-    if "..." in shown:  # then only the numbers of the lines that are shown whole can be paired
-        lines = {NUMBER.sub("#", line).strip(): line for line in printed.splitlines()}
-        pairs = [
-            (line, lines[NUMBER.sub("#", line).strip()])
-            for line in shown.splitlines()
-            if NUMBER.sub("#", line).strip() in lines
-        ]
-        found = [NUMBER.findall("\n".join(side)) for side in zip(*pairs, strict=True)] or [[], []]
-    for a, b in zip(*found, strict=True):
-        if abs(float(a) - float(b)) > tolerance * max(abs(float(a)), abs(float(b))):
-            return f"the page shows {a}, which is now {b}"
+    # Lines that are shown whole have their numbers compared, too.
+    whole: dict[str, list[str]] = {}
+    for line in printed.splitlines():
+        whole.setdefault(_masked(line).strip(), []).append(line)
+    for line in shown.splitlines():
+        lines = whole.get(_masked(line).strip())
+        if not lines:
+            continue
+        for a, b in zip(NUMBER.findall(line), NUMBER.findall(lines.pop(0)), strict=True):
+            if abs(float(a) - float(b)) > tolerance * max(abs(float(a)), abs(float(b))):
+                return f"the page shows {a}, which is now {b}"
     return None
+
+
+def _masked(text: str) -> str:
+    return NUMBER.sub("#", text)
+
+
+def _literal(part: str) -> str:
+    return re.escape(_masked(part))
 
 
 PARSERS = [

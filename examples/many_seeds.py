@@ -18,9 +18,8 @@ def main() -> None:
 
     curves = run.metrics("test_mse")  # [seeds, epochs]
     for epoch, errors in enumerate(curves.T, start=1):
-        print(
-            f"epoch {epoch}: test MSE {errors.mean():.4f} ({errors.min():.4f} to {errors.max():.4f})"
-        )
+        low, high = errors.min(), errors.max()
+        print(f"epoch {epoch}: test MSE {errors.mean():.4f} ({low:.4f} to {high:.4f})")
 
     best = int(curves[:, -1].argmin())
     print(f"best of {len(run.members)} seeds: {run.members[best].seed}; one seed is never a result")

@@ -46,8 +46,8 @@ def main() -> None:
     waves = Dataset("waves", Split(x[:400]), Split(x[400:]))
 
     mj.register("tied", Tied)
-    losses.register("laplace", losses.Likelihood(laplace_nats))
-    changes = {"epochs": 20, "batch_size": 32, "objective.likelihood": "laplace"}
+    losses.register("unit-laplace", losses.Likelihood(laplace_nats))
+    changes = {"epochs": 20, "batch_size": 32, "objective.likelihood": "unit-laplace"}
     run = mj.fit(mj.config.override(mj.recipe("tied"), changes), waves)
     print(f"test MSE {run.history[0]['test_mse']:.4f} -> {run.history[-1]['test_mse']:.4f}")
     print("latents:", mj.embed(run.model, run.variables, waves.test.x).shape)

@@ -22,7 +22,6 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -31,6 +30,8 @@ import jax
 from sybil import Example
 from sybil.parsers.markdown import CodeBlockParser, SkipParser
 
+from msae_jax import config, models
+from msae_jax.train import losses
 from tests.cli.in_process import msae
 
 TOLERANCE = 0.1
@@ -38,6 +39,21 @@ TOLERANCE = 0.1
 
 FILE = re.compile(r"^`([\w./]+)`:\n\n\Z", re.MULTILINE)
 NUMBER = re.compile(r"-?\d+\.\d+(?:e[-+]?\d+)?|-?\d+e[-+]?\d+")
+
+
+@contextlib.contextmanager
+def registries_kept() -> Iterator[None]:
+    """Forgets the names that are registered meanwhile: other tests may register them, too."""
+    tables = (models._RECORDS, losses._LIKELIHOODS)
+    before = [dict(table) for table in tables]
+    listed = [*config.LIKELIHOODS]
+    try:
+        yield
+    finally:
+        for table, content in zip(tables, before, strict=True):
+            for name in {*table} - {*content}:
+                del table[name]
+        config.LIKELIHOODS[:] = listed
 
 
 def setup(namespace: dict[str, Any]) -> None:
@@ -49,9 +65,10 @@ def setup(namespace: dict[str, Any]) -> None:
             "folder": folder,
             "before": (Path.cwd(), [*sys.path], {*sys.modules}, dict(os.environ)),
             "printed": None,
-            "started": time.process_time(),
+            "registries": contextlib.ExitStack(),
         },
     }
+    namespace["_page"]["registries"].enter_context(registries_kept())
     os.chdir(folder)
     sys.path.insert(0, str(folder))
     os.environ["PYTHONPATH"] = str(folder)
@@ -60,6 +77,7 @@ def setup(namespace: dict[str, Any]) -> None:
 def teardown(namespace: dict[str, Any]) -> None:
     """Leaves the folder, forgets the modules that lay in it, and removes it."""
     page = namespace["_page"]
+    page["registries"].close()
     cwd, path, modules, environment = page["before"]
     os.chdir(cwd)
     sys.path[:] = path

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.docs import blocks
+
 EXAMPLES = Path(__file__).parents[2] / "examples"
 SAID = {  # what the end of each says on any machine
     "train_and_compare": r"64 latents beats 32 latents: .*\nnot a fair comparison: .* parameters",
@@ -34,6 +36,7 @@ def test_an_example_runs(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    runpy.run_path(str(EXAMPLES / f"{name}.py"), run_name="__main__")
+    with blocks.registries_kept():
+        runpy.run_path(str(EXAMPLES / f"{name}.py"), run_name="__main__")
     printed = capsys.readouterr().out
     assert re.search(SAID[name], printed), printed

@@ -10,7 +10,7 @@ WORKERS ?= 2
 PARALLEL = --durations 30 -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 READY = $(VENV)/.ready-$(EXTRAS)
 
-.PHONY: reproduce test test-slow test-lowest lint clean
+.PHONY: reproduce test test-slow test-lowest lint docs clean
 
 reproduce: $(READY)
 	$(BIN)/msae reproduce sines
@@ -36,10 +36,15 @@ lint: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# The site, in build/site/; a dead link or a page that cannot be built is an error.
+docs:
+	$(MAKE) $(VENV)/.ready-$(EXTRAS),docs EXTRAS=$(EXTRAS),docs
+	$(BIN)/python -m docs.make_site
+
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[$(EXTRAS)]'
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(VENV)-lowest
+	rm -rf $(VENV) $(VENV)-lowest build/docs build/site

@@ -36,8 +36,8 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
     from the scores of the training data alone.
 
     Args:
-      model, latent_dim, options, likelihood, reduction, beta, optimizer, learning_rate, epochs,
-        batch_size, init_scheme: as of `AutoencoderEstimator`.
+      model, latent_dim, options, likelihood, reduction, beta: as of `AutoencoderEstimator`.
+      optimizer, learning_rate, epochs, batch_size, init_scheme: likewise.
       window: the points of a window; None says that X holds samples.
       stride: of a series, how many points after one training window the next begins. Scores always
         use a stride of 1.

@@ -1,7 +1,7 @@
 """The published training recipe of every model: data, epochs, batch size, objective.
 
 Each stands in its model's record, in `msae_jax.models`; all use Adam with learning rate 1e-3.
-Sources: the four projects that `README.md` names.
+Sources: the four projects that `docs/reference/models.md` names.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import tomllib
@@ -36,3 +37,20 @@ def test_tab_finds_the_public_names() -> None:
     import msae_jax
 
     assert {"fit", "recipe", "train", "__version__"} <= {*dir(msae_jax)}
+
+
+def test_a_shell_completes_commands_without_jax() -> None:
+    code = "import sys; from msae_jax.cli import main; sys.argv = ['msae']\ntry: main()\n"
+    code += "finally: assert not {'jax', 'numpy'} & {*sys.modules}"
+    asked = {"_MSAE_COMPLETE": "complete_bash", "COMP_WORDS": "msae re", "COMP_CWORD": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=os.environ | asked
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["replay", "reproduce", "reconstruct"]
+
+
+def test_the_citation_names_the_version() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    lines = (ROOT / "CITATION.cff").read_text().splitlines()
+    assert f"version: {project['version']}" in lines

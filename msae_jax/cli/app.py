@@ -21,7 +21,7 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
-    add_completion=False,
+    add_completion=True,
     help="Autoencoders in JAX/Flax: train, evaluate, embed, compare, reproduce published results.",
 )
 

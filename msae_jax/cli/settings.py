@@ -54,10 +54,10 @@ def _without_none(hint: Any) -> Any:
 
 TRAINING = (
     Setting("data", "Data set (see `msae list`), .npy/.npz/.csv, or package.module:name."),
-    Setting("seed", "Of weights, order and noise. [0]"),
-    Setting("epochs"),
-    Setting("batch_size"),
-    Setting("optimizer.learning_rate", None, ("--learning-rate", "--lr")),
+    Setting("seed", "What weights, order and noise are drawn from. [0]"),
+    Setting("epochs", "Passes over the training part."),
+    Setting("batch_size", "Samples of a step."),
+    Setting("optimizer.learning_rate", "The peak of the schedule.", ("--learning-rate", "--lr")),
     Setting("optimizer.name", "adam, adamw, sgd, rmsprop, lion.", ("--optimizer",)),
     Setting("optimizer.schedule", "constant, cosine, linear."),
     Setting("optimizer.clip_norm", "Bound of the gradient norm."),

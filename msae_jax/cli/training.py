@@ -51,8 +51,12 @@ def train(
         int | None, typer.Option(min=1, help="CPU devices, for many seeds. [cores]")
     ] = None,
     coordinator: Annotated[str | None, typer.Option(help="HOST:PORT of process 0.")] = None,
-    num_processes: Annotated[int | None, typer.Option(min=1)] = None,
-    process_id: Annotated[int | None, typer.Option(min=0)] = None,
+    num_processes: Annotated[
+        int | None, typer.Option(min=1, help="How many processes train together.")
+    ] = None,
+    process_id: Annotated[
+        int | None, typer.Option(min=0, help="Which of them this is, from 0 on.")
+    ] = None,
     cluster: Cluster = False,
     assignments: Annotated[
         list[str] | None,

@@ -32,8 +32,13 @@ def _whole(where: str, value: int, low: int) -> None:
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """A registered model name (or `package.module:Class`) and the fields that differ from its
-    defaults; `init_scheme` picks PyTorch's or Flax's default initial weights."""
+    """Which model is trained, and how its weights begin.
+
+    Attributes:
+      name: a registered model, `package.module:Class`, or the path of a `.pt2`.
+      options: the fields of the model that differ from its defaults, such as `latent_dim`.
+      init_scheme: whose default initial weights are drawn, PyTorch's or Flax's.
+    """
 
     name: str = "msae"
     options: Mapping[str, Any] = field(default_factory=dict)
@@ -55,11 +60,18 @@ class Objective:
       reduction: `mean` over samples and pixels (PyTorch's `MSELoss` and `BCELoss`), `batchmean`
         (nats, summed over a sample, mean over the batch) or `sum` (nats, summed over both).
       beta: the weight of the KL term of a variational model.
-      noise_std: of the Gaussian noise that training adds to the input and not to the target.
-      anneal_epochs, anneal_steps: of training, in which the weight of the KL term rises to beta.
+      noise_std: the standard deviation of the Gaussian noise that training adds to the input and
+        not to the target.
+      anneal_epochs, anneal_steps: how long the weight of the KL term rises from 0 to beta; give one
+        of them.
       free_bits: nats that the KL term counts at least for each latent.
-      mmd, l1, contractive, equivariance: weights of what `msae_jax.train.regularizers` adds in
-        training; `equivariance` needs a model with latents for each time step.
+      mmd: the weight of the maximum mean discrepancy of the latents from N(0, I); the equations of
+        this and the next terms are in `msae_jax.train.regularizers`.
+      mmd_kernel: the kernel of that discrepancy.
+      l1: the weight of the latents' absolute values.
+      contractive: the weight of the encoder's squared Jacobian.
+      equivariance: the weight of the decoder's equivariance; it needs a model with latents for each
+        time step.
       equivariance_transform: the transforms that equivariance is asked for, written like `augment`.
       augment: of series, the transforms that change each training batch, such as
         `jitter:0.1,drift:0.2`; see `msae_jax.train.transforms`. The target is the changed series.
@@ -101,10 +113,15 @@ class OptimizerConfig:
     """An Optax optimiser by name, its schedule, and clipping of the gradient's global norm.
 
     Attributes:
+      name: the optimiser.
       learning_rate: the peak of the schedule.
-      schedule: `constant`, `cosine` or `linear`; the last two fall to `final_fraction` of the peak
-        at the end of training. `warmup_steps` of linear rise may precede each.
-      momentum: of `sgd` and `rmsprop` only. weight_decay: of `adamw` and `lion` only.
+      schedule: how the learning rate goes on after the warm-up: it stays, or falls to
+        `final_fraction` of the peak at the end of training.
+      warmup_steps: the steps in which the learning rate rises from 0 to the peak.
+      final_fraction: where `cosine` and `linear` end, as a fraction of the peak.
+      momentum: the momentum of `sgd` and `rmsprop`; the others take none.
+      weight_decay: the decoupled weight decay of `adamw` and `lion`; the others take none.
+      clip_norm: the bound of the gradient's global norm; None does not clip.
     """
 
     name: Literal["adam", "adamw", "sgd", "rmsprop", "lion"] = "adam"
@@ -136,7 +153,12 @@ class OptimizerConfig:
 
 @dataclass(frozen=True)
 class EarlyStopping:
-    """Stop when `metric` (lower is better) has not improved for `patience` epochs."""
+    """Stops a seed when its metric has not improved for some epochs.
+
+    Attributes:
+      patience: the epochs without an improvement after which a seed stops.
+      metric: the metric that is watched; lower is better.
+    """
 
     patience: int
     metric: str = "test_loss"
@@ -151,7 +173,14 @@ class TrainConfig:
     """One training run of one seed.
 
     Attributes:
+      model: which model, and its fields.
       data: a name of `msae_jax.data`, a path to a user's arrays, or `package.module:name`.
+      objective: what is minimised.
+      optimizer: how it is minimised.
+      epochs: how often the training part is gone through.
+      batch_size: the samples of a step.
+      seed: what the initial weights, the order of the samples and the noise are drawn from.
+      early_stopping: when to stop before the last epoch; None trains all of them.
       pipeline: `resident` keeps the whole set on the device; `streaming` reads it batch by batch.
       best_metric: the metric (lower is better) whose best checkpoint is kept beside the latest.
       checkpoint_every: epochs between checkpoints; the last epoch always has one.

@@ -254,5 +254,5 @@ def _next(path: Path, listed: list[dict]) -> list[str]:
             found.append(f"msae convert {path} RUN{chosen} --model NAME")
     return found or [
         "its model needs a table: `register(name, class, Layout(...))` and --model "
-        "package.module:Class; see the README, 'Against PyTorch'"
+        "package.module:Class; see docs/tutorials/own-model-and-data.md"
     ]

@@ -1,7 +1,7 @@
 """Two processes that train together, of which one is killed: the other ends, with one line.
 
 Process 0 holds JAX's coordinator. Where it is killed, JAX itself ends the other, with a message of
-its own and status -6 (README, "Several devices, several machines").
+its own and status -6 (docs/how-to/devices-and-machines.md).
 """
 
 from __future__ import annotations

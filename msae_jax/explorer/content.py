@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -100,11 +101,11 @@ def _content(request: Request, extra: Sequence[Column], rows: np.ndarray) -> dic
             "Each window was scaled by itself: its curves have mean 0 and deviation 1, not the "
             "units of the series."
         )
-    name = request.models[0].config.model.name
+    name, source = request.models[0].config.model.name, Path(request.data).name  # no folder of yours
     return {
-        "title": f"{name} on {request.data}",
+        "title": f"{name} on {source}",
         "model": name,
-        "data": request.data,
+        "data": source,
         "split": request.split,
         "version": __version__,
         "total": len(request.x),

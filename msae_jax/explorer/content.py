@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from msae_jax import __version__, data
+from msae_jax.data.options import parse
 from msae_jax.data.series import Facts, Series, Windows
 from msae_jax.errors import InputError, unknown_name
 from msae_jax.explorer import chart, columns, latents, samples
@@ -100,11 +101,11 @@ def _content(request: Request, extra: Sequence[Column], rows: np.ndarray) -> dic
             "Each window was scaled by itself: its curves have mean 0 and deviation 1, not the "
             "units of the series."
         )
-    name = request.models[0].config.model.name
+    name, source = request.models[0].config.model.name, parse(request.data)[0].name
     return {
-        "title": f"{name} on {request.data}",
+        "title": f"{name} on {source}",
         "model": name,
-        "data": request.data,
+        "data": source,
         "split": request.split,
         "version": __version__,
         "total": len(request.x),

@@ -49,7 +49,8 @@ export function setUpSeries() {
 function explanation(series) {
   const score = `A score is the squared error of the reconstruction, scaled, mean over channels and ${series.seeds} seed(s).`;
   if (series.threshold === null) return `${score} The training data are not at hand, so there is no threshold.`;
-  return `${score} Alarms lie above ${short(series.threshold)}, the quantile 0.99 of the scores of the training part.`;
+  const alarms = series.alarms.length === 1 ? "There is one alarm" : `There are ${series.alarms.length || "no"} alarms`;
+  return `${score} ${alarms}: scores above ${short(series.threshold)}, the quantile 0.99 of the scores of the training part.`;
 }
 
 function listAlarms(series) {

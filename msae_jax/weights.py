@@ -234,10 +234,10 @@ def check_channel_order(path: str | Path, model: nn.Module, samples: data.Sample
       InputError: the images have several channels, and these come last.
     """
     shape = samples.shape[1:]
-    flat = len(model.sample_shape) == 1
-    if is_program(str(path)):
-        return  # which says how it reads them
-    if Path(path).is_file() and flat and len(shape) == 3 and 1 < shape[2] <= shape[0]:
+    if not Path(path).is_file() or is_program(str(path)):
+        return  # a run has its own data; a program says how it reads them
+    flat = len(getattr(model, "sample_shape", shape)) == 1  # your own model may take any
+    if flat and len(shape) == 3 and 1 < shape[2] <= shape[0]:
         raise InputError(
             f"{path} is of a model that reads flat samples, whose order for images {list(shape)} "
             "with channels last it does not tell. For weights trained in PyTorch, give the images "

@@ -14,7 +14,8 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 SAID = {  # what the end of each says on any machine
     "train_and_compare": r"64 latents beats 32 latents: .*\nnot a fair comparison: .* parameters",
     "many_seeds": r"epoch 5: test MSE 0\.0\d+ .*\nbest of 4 seeds",
-    "convert_pth": r"the same reconstructions: True\n(PyTorch is not|largest .*: (0\.0e\+00|\d\.\de-0[6-9])\n)",
+    "convert_pth": r"the same reconstructions: True\n"
+    r"(PyTorch is not|largest .*: (0\.0e\+00|\d\.\de-0[6-9])\n)",
     "own_model": r"test MSE 0\.\d+ -> 0\.0\d+\nlatents: \(100, 4\)",
     "detect_anomalies": r"stood still from 1300 to 1330: True",
 }

@@ -90,7 +90,7 @@ def test_what_cannot_be_shown_is_one_line_and_writes_nothing(
 def test_samples_are_as_many_as_fit(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("msae_jax.explorer.content.MOST_BYTES", 300_000)
+    monkeypatch.setattr("msae_jax.explorer.request.MOST_BYTES", 300_000)
     page = tmp_path / "page.html"
     assert msae("explore", run, "--seed", "0", "--out", page) == 0
     found = content(page)

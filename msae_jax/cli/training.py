@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 Vary = Annotated[
     str | None, typer.Option(help="What seeds decide, one at a time: init,order,noise,all.")
 ]
+NumProcesses = Annotated[int | None, typer.Option(min=1, help="How many processes train together.")]
+ProcessId = Annotated[int | None, typer.Option(min=0, help="Which of them this is, from 0 on.")]
 Cluster = Annotated[
     bool, typer.Option("--cluster", help="Processes as SLURM, MPI or Kubernetes has them.")
 ]
@@ -51,12 +53,8 @@ def train(
         int | None, typer.Option(min=1, help="CPU devices, for many seeds. [cores]")
     ] = None,
     coordinator: Annotated[str | None, typer.Option(help="HOST:PORT of process 0.")] = None,
-    num_processes: Annotated[
-        int | None, typer.Option(min=1, help="How many processes train together.")
-    ] = None,
-    process_id: Annotated[
-        int | None, typer.Option(min=0, help="Which of them this is, from 0 on.")
-    ] = None,
+    num_processes: NumProcesses = None,
+    process_id: ProcessId = None,
     cluster: Cluster = False,
     assignments: Annotated[
         list[str] | None,

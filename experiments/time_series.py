@@ -2,8 +2,8 @@
 
     msae reproduce time-series --data-dir FOLDER --seeds 8
 
-It takes about 70 minutes of processor time on two CPU cores, as estimated from its parts; the
-reconstruction, always of 16 seeds or more, is a third or more of it. On average over the seeds, the
+On two cores of an Intel Xeon that did other work, too, it took 113 minutes of processor time, and
+two and a half hours; the reconstruction, always of 16 seeds or more, is a third of it. On average over the seeds, the
 pyramid rebuilds series with 1 to 41% less error than at one scale, but beats the dense model and
 PCA, too, on none of four sets; over seven series of NAB autoencoders reach a mean VUS-PR of 0.50 to
 0.51, PCA 0.45, and the best of 32 published methods 0.41; L-GTA's published distances are

@@ -3,12 +3,12 @@
     msae reproduce time-series --data-dir FOLDER --seeds 8
 
 On two cores of an Intel Xeon that did other work, too, it took 113 minutes of processor time, and
-two and a half hours; the reconstruction, always of 16 seeds or more, is a third of it. On average over the seeds, the
-pyramid rebuilds series with 1 to 41% less error than at one scale, but beats the dense model and
-PCA, too, on none of four sets; over seven series of NAB autoencoders reach a mean VUS-PR of 0.50 to
-0.51, PCA 0.45, and the best of 32 published methods 0.41; L-GTA's published distances are
-reproduced for two of three transforms, its ratios are not; latents never help a ridge forecast that
-sees the raw lags.
+two and a half hours; the reconstruction, always of 16 seeds or more, is a third of it. On average
+over the seeds, the pyramid rebuilds series with 1 to 41% less error than at one scale, but beats
+the dense model and PCA, too, on none of four sets; over seven series of NAB autoencoders reach a
+mean VUS-PR of 0.50 to 0.51, PCA 0.45, and the best of 32 published methods 0.41; L-GTA's published
+distances are reproduced for two of three transforms, its ratios are not; latents never help a ridge
+forecast that sees the raw lags.
 
 The parts are `series_reconstruction`, `series_detection`, `series_augmentation` and
 `series_features`; each states the published numbers beside ours, and checks its protocol by numbers

@@ -40,7 +40,7 @@ def test_train_has_each_option_once() -> None:
     starts = re.findall(r"^  (--[\w-]+)(?:, (--[\w-]+))?", text, re.MULTILINE)
     flags = [flag for found in starts for flag in found if flag]
     assert sorted(flags) == sorted(OPTIONS)
-    assert re.search(r"--learning-rate, --lr <float>\n", text)
+    assert re.search(r"--learning-rate, --lr <float>\s", text)
     assert re.search(r"--clip-norm <float> +Bound of the gradient norm\.\n", text)
     assert re.search(r"--data-devices <int range> .*\[default: 1;", text)
 

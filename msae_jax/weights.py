@@ -30,7 +30,6 @@ from msae_jax.runs.arrays import from_states
 from msae_jax.runs.writer import Writer
 from msae_jax.system import names
 from msae_jax.system.files import new_folder
-from msae_jax.system.names import is_program
 from msae_jax.train.seeds import Member, init_states
 
 Opened = checkpoint.Checkpoint | checkpoint.OneModel
@@ -149,6 +148,14 @@ def model_of(opened: Opened, named: Collection[str | None] = ()) -> tuple[TrainC
     return settings, models.build(settings.model, tuple(opened.sample_shape), series=series)
 
 
+class Part(NamedTuple):
+    """One split of a data set, and sentences on what is odd about it."""
+
+    dataset: data.Dataset
+    split: data.Split
+    odd: list[str]
+
+
 class Many(NamedTuple):
     """The models of a run of many seeds that differ in nothing else.
 
@@ -207,8 +214,8 @@ def split(
     *,
     trained_on: Facts | None = None,
     own: bool = False,
-) -> tuple[data.Samples, list[str]]:
-    """Returns the samples of the `train` or `test` split of a data set, and what is odd about them.
+) -> Part:
+    """Returns the `train` or `test` split of a data set, and what is odd about it.
 
     Args:
       trained_on: what is known of the data that the model was trained on.
@@ -217,33 +224,12 @@ def split(
     if which not in ("train", "test"):
         raise unknown_name("split", which, ("train", "test"))
     dataset = data.load(name, data_dir=data_dir)
-    x = dataset.train.x if which == "train" else dataset.test.x
+    chosen = dataset.train if which == "train" else dataset.test
     if trained_on is None:
-        return x, []
+        return Part(dataset, chosen, [])
     changed = facts.changed(trained_on, facts.of(dataset)) if own else None
-    return x, [*([changed] if changed else []), *facts.against(trained_on, x)]
-
-
-def check_channel_order(path: str | Path, model: nn.Module, samples: data.Samples) -> None:
-    """Refuses images [N, H, W, C] for a file of weights whose model reads flat samples.
-
-    PyTorch flattens images channels first, this library channels last. The file does not tell which
-    image its samples were, so that the order of the values is for the user to say.
-
-    Raises:
-      InputError: the images have several channels, and these come last.
-    """
-    shape = samples.shape[1:]
-    if not Path(path).is_file() or is_program(str(path)):
-        return  # a run has its own data; a program says how it reads them
-    flat = len(getattr(model, "sample_shape", shape)) == 1  # your own model may take any
-    if flat and len(shape) == 3 and 1 < shape[2] <= shape[0]:
-        raise InputError(
-            f"{path} is of a model that reads flat samples, whose order for images {list(shape)} "
-            "with channels last it does not tell. For weights trained in PyTorch, give the images "
-            "channels first: x.transpose(0, 3, 1, 2); for weights trained here, give them flat: "
-            "x.reshape(len(x), -1)."
-        )
+    odd = [*([changed] if changed else []), *facts.against(trained_on, chosen.x)]
+    return Part(dataset, chosen, odd)
 
 
 def convert(

@@ -24,7 +24,7 @@ from msae_jax.cli.app import (
     model_given,
     note_assumptions,
 )
-from msae_jax.cli.reading import reads
+from msae_jax.cli.reading import check_channel_order, reads
 from msae_jax.config import ModelConfig
 from msae_jax.errors import InputError, unknown_name
 
@@ -89,8 +89,6 @@ def _check(out: Path, projection: str, overwrite: bool) -> None:
         raise InputError(f"--out must end in .html, got {out}.")
     if out.exists() and not overwrite:
         raise InputError(f"{out} exists: choose another --out, or --overwrite to replace it.")
-    if not out.parent.is_dir():
-        raise InputError(f"{out.parent} is no folder: make it, or choose another --out.")
 
 
 def _size(page: str) -> str:
@@ -124,27 +122,20 @@ def _request(
 ) -> tuple[Request, list[str]]:
     """Returns what is to be shown, and what is odd about the data."""
     from msae_jax import config
-    from msae_jax import data as sources
     from msae_jax import weights as w
-    from msae_jax.data import facts
     from msae_jax.explorer import Request
     from msae_jax.runs import directory
 
     first = models[0]
-    if split not in ("train", "test"):
-        raise unknown_name("split", split, ("train", "test"))
     of_series = first.facts is not None and first.facts.series is not None
     if of_series and name is not None:
         return _other_series(models, name), []
     settings = first.config if name is None else config.override(first.config, {"data": name})
     directory.check_named(settings)
-    dataset = sources.load(settings.data, data_dir=data_dir)
-    part = dataset.train if split == "train" else dataset.test
-    odd = []
-    if first.facts is not None:
-        changed = facts.changed(first.facts, facts.of(dataset)) if name is None else None
-        odd = [*([changed] if changed else []), *facts.against(first.facts, part.x)]
-    w.check_channel_order(path, first.model, part.x)
+    dataset, part, odd = w.split(
+        settings.data, split, data_dir, trained_on=first.facts, own=name is None
+    )
+    check_channel_order(path, first.model, part.x)
     series = _own_series(settings.data, dataset) if of_series else None
     return Request(models, part.x, part.y, settings.data, split, series=series), odd
 

@@ -29,7 +29,7 @@ from msae_jax.cli.app import (
     model_given,
     note_assumptions,
 )
-from msae_jax.cli.reading import reads
+from msae_jax.cli.reading import check_channel_order, reads
 from msae_jax.errors import InputError
 
 if TYPE_CHECKING:
@@ -69,8 +69,8 @@ def evaluate(
     loaded = w.load_weights(weights, best=best, model=given, seed=seed, member=member, key=key)
     settings = _changed(loaded.config, data, likelihood)
     name = settings.data
-    samples, odd = w.split(name, split, data_dir, trained_on=loaded.facts, own=data is None)
-    w.check_channel_order(weights, loaded.model, samples)
+    _, (samples, _), odd = w.split(name, split, data_dir, trained_on=loaded.facts, own=data is None)
+    check_channel_order(weights, loaded.model, samples)
     note_assumptions(weights, loaded, given)
     found: dict[str, Any] = dict(
         evaluation.evaluate(loaded.model, loaded.variables, samples, settings.objective)
@@ -115,7 +115,7 @@ def _evaluate_all(many: Many, own: bool, data_dir: Path | None, split: str, as_j
     from msae_jax.train import evaluation
 
     name = many.config.data
-    samples, odd = w.split(name, split, data_dir, trained_on=many.facts, own=own)
+    _, (samples, _), odd = w.split(name, split, data_dir, trained_on=many.facts, own=own)
     each = [
         evaluation.evaluate(many.model, variables, samples, many.config.objective)
         for variables in many.variables
@@ -168,7 +168,7 @@ def embed(
         series_outputs.embed(loaded, samples, out, overwrite)
         return
     x = _samples(samples, out, overwrite)
-    w.check_channel_order(weights, loaded.model, x)
+    check_channel_order(weights, loaded.model, x)
     note_assumptions(weights, loaded, given)
     _save(out, evaluation.embed(loaded.model, loaded.variables, x))
     if loaded.facts is not None:
@@ -203,7 +203,7 @@ def reconstruct(
         series_outputs.reconstruct(loaded, samples, out, overwrite)
         return
     x = _samples(samples, out, overwrite)
-    w.check_channel_order(weights, loaded.model, x)
+    check_channel_order(weights, loaded.model, x)
     note_assumptions(weights, loaded, given)
     _save(out, evaluation.reconstruct(loaded.model, loaded.variables, x))
     if loaded.facts is not None:

@@ -59,6 +59,7 @@ def write(path: Path, text: str, *, overwrite: bool = False) -> None:
     Raises:
       InputError: the file exists and `overwrite` is False, or it cannot be written.
     """
+    path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path, overwrite) as temporary:
         temporary.write_text(text, encoding="utf-8", newline="\n")
 

@@ -88,7 +88,7 @@ def _pairs(run: Run, row: int, shown: Shown) -> tuple[Pairs, list[str]]:
     settings, model = weights.model_of(opened, shown.named)
     variables = jax.tree.map(float32, opened.variables)
     name = shown.data or settings.data
-    samples, odd = weights.split(
+    _, (samples, _), odd = weights.split(
         name, "test", shown.data_dir, trained_on=opened.facts, own=shown.data is None
     )
     if tuple(samples.shape[1:]) != tuple(opened.sample_shape):

@@ -53,7 +53,7 @@ def test_the_page_holds_latents_errors_and_seeds(
     assert rows.tolist() == np.linspace(0, 799, 80).round().astype(int).tolist()
     assert (found["total"], found["color"], found["columns"]) == (800, "error", [])
     weights = w.load_weights(run, seed=1)
-    x, _ = w.split("sines", "test")
+    x = w.split("sines", "test").split.x
     expected = evaluation.embed(weights.model, weights.variables, x)[rows]
     model = found["models"][1]
     np.testing.assert_allclose(unpacked(model["latents"]), expected, atol=1e-6)
@@ -72,7 +72,6 @@ def test_what_cannot_be_shown_is_one_line_and_writes_nothing(
     page = tmp_path / "page.html"
     for out, more, expected in [
         (tmp_path / "page.pdf", [], "must end in .html"),
-        (tmp_path / "no" / "page.html", [], "is no folder"),
         (page, ["--projection", "pcaa"], "unknown projection 'pcaa'"),
         (page, ["--color", "height"], "unknown column to colour by 'height'"),
         (page, ["--color", "z3"], "unknown column to colour by 'z3'"),

@@ -30,6 +30,11 @@ _NORMS = (
 )
 """All that they know of axes is which one is that of the channels."""
 
+_NORMS_OF_GROUPS: dict[Any, Callable[..., Any]] = {
+    norms.group_norm: norms.group_norm_last,
+    norms.native_group_norm: norms.native_group_norm_last,
+}
+
 WITHIN_CHANNELS = frozenset({*pools.TABLE, *resizing.TABLE} - {"aten.max_unpool2d.default"})
 """Operators that treat each channel alike and by itself, if they pad nothing but spatial axes."""
 
@@ -88,8 +93,9 @@ def call(operator: str, function: Callable[..., Any], arguments: Mapping[str, An
         shape = x.array.shape
         value = function(**{**arguments, "input": rows})
         return _with_first(value, lambda y: Last(y.reshape(shape)))
-    if function is norms.group_norm and isinstance(x, Last):
-        return Last(norms.group_norm_last(**{**arguments, "input": x.array}))
+    if function in _NORMS_OF_GROUPS and isinstance(x, Last):
+        value = _NORMS_OF_GROUPS[function](**{**arguments, "input": x.array})
+        return _with_first(value, Last)
     if operator in WITHIN_CHANNELS:
         return _within_channels(function, arguments)
     if operator.replace("_.", ".") in ELEMENTWISE and _all_meet(arguments.values(), held.ndim):

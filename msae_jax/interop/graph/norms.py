@@ -168,6 +168,25 @@ def rms_norm(
     return y if weight is None else y * weight
 
 
+def _by_groups(x: Array, groups: int, weight: Maybe, bias: Maybe, eps: float, axis: int) -> Array:
+    """Returns x normalised over each of so many groups of the channels, which lie along `axis`.
+
+    Means are taken of each channel first, so that all loops run over whole rows.
+    """
+    shape = [1 if i not in (0, axis) else size for i, size in enumerate(x.shape)]
+    of_channel = [1 if i != axis else size for i, size in enumerate(x.shape)]
+
+    def over_groups(x: Array) -> Array:
+        means = x.mean([i for i in range(1, x.ndim) if i != axis]).reshape(len(x), groups, -1)
+        each = jnp.repeat(means.mean(-1), x.shape[axis] // groups, axis=-1)
+        return each.reshape(shape)
+
+    centred = x - over_groups(x)
+    scale = lax.rsqrt(over_groups(jnp.square(centred)) + eps)
+    y = centred * (scale if weight is None else scale * weight.reshape(of_channel))
+    return y if bias is None else y + bias.reshape(of_channel)
+
+
 def group_norm(
     input: Array,
     num_groups: int,
@@ -178,11 +197,7 @@ def group_norm(
 ) -> Array:
     """Returns the input [B, C, *S] normalised over each of `num_groups` groups of channels."""
     del cudnn_enabled
-    batch, channels, *spatial = input.shape
-    x = input.reshape(batch, num_groups, channels // num_groups, *spatial)
-    mean, var = _moments(x, range(2, x.ndim))
-    y = ((x - mean) * lax.rsqrt(var + eps)).reshape(input.shape)
-    return _affine(y, weight, bias)
+    return _by_groups(input, num_groups, weight, bias, eps, 1)
 
 
 def group_norm_last(
@@ -193,18 +208,9 @@ def group_norm_last(
     eps: float = 1e-5,
     cudnn_enabled: bool = True,
 ) -> Array:
-    """`group_norm` of [B, *S, C], whose loops all run over whole rows of channels."""
+    """`group_norm` of [B, *S, C]."""
     del cudnn_enabled
-
-    def over_groups(x: Array) -> Array:
-        means = x.mean(range(1, x.ndim - 1)).reshape(len(x), num_groups, -1).mean(-1)
-        each = jnp.repeat(means, x.shape[-1] // num_groups, axis=-1)
-        return each.reshape(len(x), *(1,) * (x.ndim - 2), -1)
-
-    centred = input - over_groups(input)
-    scale = lax.rsqrt(over_groups(jnp.square(centred)) + eps)
-    y = centred * (scale if weight is None else scale * weight)
-    return y if bias is None else y + bias
+    return _by_groups(input, num_groups, weight, bias, eps, input.ndim - 1)
 
 
 def native_group_norm(
@@ -212,7 +218,15 @@ def native_group_norm(
 ) -> tuple[Array, None, None]:
     if (N, C, HxW) != (*input.shape[:2], math.prod(input.shape[2:])):
         raise InputError(f"a group norm of [{N}, {C}, {HxW}] is given {list(input.shape)}.")
-    return group_norm(input, group, weight, bias, eps), None, None
+    return _by_groups(input, group, weight, bias, eps, 1), None, None
+
+
+def native_group_norm_last(
+    input: Array, weight: Maybe, bias: Maybe, N: int, C: int, HxW: int, group: int, eps: float
+) -> tuple[Array, None, None]:
+    """`native_group_norm` of [B, *S, C], whose sizes the caller knows."""
+    del N, C, HxW
+    return _by_groups(input, group, weight, bias, eps, input.ndim - 1), None, None
 
 
 def instance_norm(

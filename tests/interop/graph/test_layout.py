@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 
 from msae_jax.interop import load_pt2
+from msae_jax.interop.graph.layout import Last, call, second
+from msae_jax.interop.graph.table import find
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed (the torch extra)")
 nn = torch.nn
@@ -92,3 +94,20 @@ def test_pools_scales_and_norms_of_groups_keep_the_channels_last(tmp_path):
     first, last = nn.Conv2d(3, 4, 3, 1, 1), nn.Conv2d(4, 3, 1)
     plain, more = nn.Sequential(first, last), nn.Sequential(first, *middle, last)
     assert 0 < permutations(tmp_path, more, 3, 6, 6) <= permutations(tmp_path, plain, 3, 6, 6)
+
+
+@pytest.mark.parametrize("operator", ["group_norm", "native_group_norm"])
+def test_norms_of_groups_are_the_same_in_both_layouts(operator):
+    rng = np.random.default_rng(0)
+    x, weight, bias = (rng.normal(size=s).astype(np.float32) for s in ((2, 6, 3, 5), (6,), (6,)))
+    tensors = [torch.from_numpy(array) for array in (x, weight, bias)]
+    wanted = nn.functional.group_norm(tensors[0], 3, *tensors[1:]).numpy()
+    function = find(f"aten.{operator}.default")[0]
+    own = {"num_groups": 3} if operator == "group_norm" else {"N": 2, "C": 6, "HxW": 15, "group": 3}
+    rest = {"weight": jnp.asarray(weight), "bias": jnp.asarray(bias), "eps": 1e-5, **own}
+    last = Last(jnp.moveaxis(jnp.asarray(x), 1, -1))
+    for given in (jnp.asarray(x), last):
+        found = call(f"aten.{operator}.default", function, {"input": given, **rest})
+        first = found[0] if isinstance(found, tuple) else found
+        assert isinstance(first, Last) == (given is last)
+        np.testing.assert_allclose(second(first), wanted, rtol=1e-5, atol=1e-6)

@@ -47,7 +47,7 @@ def test_a_shell_completes_commands_without_jax() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, env=os.environ | asked
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.split() == ["replay", "reproduce", "reconstruct"]
+    assert done.stdout.split() == ["replay", "report", "reproduce", "reconstruct"]
 
 
 def test_the_citation_names_the_version() -> None:

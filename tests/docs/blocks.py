@@ -13,6 +13,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import importlib.util
 import io
 import os
@@ -63,7 +64,7 @@ def setup(namespace: dict[str, Any]) -> None:
         "missing": lambda name: importlib.util.find_spec(name) is None,
         "_page": {
             "folder": folder,
-            "before": (Path.cwd(), [*sys.path], {*sys.modules}, dict(os.environ)),
+            "before": (Path.cwd(), [*sys.path], dict(os.environ)),
             "printed": None,
             "registries": contextlib.ExitStack(),
         },
@@ -78,12 +79,11 @@ def teardown(namespace: dict[str, Any]) -> None:
     """Leaves the folder, forgets the modules that lay in it, and removes it."""
     page = namespace["_page"]
     page["registries"].close()
-    cwd, path, modules, environment = page["before"]
+    cwd, path, environment = page["before"]
     os.chdir(cwd)
     sys.path[:] = path
-    for name in {*sys.modules} - modules:
-        file = getattr(sys.modules[name], "__file__", None) or ""
-        if file.startswith(str(page["folder"])):
+    for name, module in [*sys.modules.items()]:
+        if (getattr(module, "__file__", None) or "").startswith(str(page["folder"])):
             del sys.modules[name]
     for name in {*os.environ} - {*environment}:
         del os.environ[name]
@@ -98,6 +98,8 @@ def run_python(example: Example) -> None:
         path = Path(name[1])
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(example.parsed)
+        sys.modules.pop(path.stem, None)  # of this name, which another test imported
+        importlib.invalidate_caches()
         page["printed"] = None
         return
     lines = "\n" * (example.line + example.parsed.line_offset)

@@ -153,7 +153,7 @@ def _through_latents(setup: Setup, name: str, done: Ensemble, protocol: Protocol
     def measure(model: nn.Module, variables: Mapping[str, Any], seed: int) -> dict[str, Any]:
         codec = aug.model_codec(model, variables, windows)
         kept = tourism.through(codec, protocol.scale, "identity")
-        unchanged = np.asarray(jax.jit(kept)(jax.random.key(seed), protocol.x, 0.0))
+        unchanged = np.asarray(aug.compiled(kept)(jax.random.key(seed), protocol.x, 0.0))
         found = {"reconstruction": protocol.compare(unchanged, seed)}
         for transform in protocol.targets:
             through = tourism.through(codec, protocol.scale, transform)

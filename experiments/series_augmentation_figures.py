@@ -75,7 +75,7 @@ def _draw_copies(
     copies, titles = {}, {}
     for method, way in ways.items():
         measured = found[method][0][name]
-        moved = jax.jit(way)
+        moved = aug.compiled(way)
         made = [
             np.asarray(moved(jax.random.key(i), protocol.x, measured["strength"]))[SERIES, :MONTHS]
             for i in range(COPIES)

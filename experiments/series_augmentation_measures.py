@@ -49,7 +49,7 @@ class Protocol(NamedTuple):
             strength = aug.strength_at(transform, self.x, self.targets[name], key).strength
         except InputError:  # the reconstruction alone is farther, or no strength is far enough
             reached = False
-        moved = jax.jit(transform)
+        moved = aug.compiled(transform)
         control = aug.controllability(moved, self.x, [strength * step for step in STEPS], key)
         own = np.asarray(moved(key, self.x, 1.0))
         return {

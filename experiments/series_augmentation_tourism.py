@@ -7,12 +7,14 @@ make, a negative number of visitors, is 0.
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.tree_util import Partial
 
 from msae_jax.analysis import augmentation as aug
 from msae_jax.data import Dataset, Split
@@ -93,14 +95,21 @@ def through(codec: aug.Codec, scale: Scale, name: str) -> aug.Transform:
       name: of the transform; its strength 1 is that of `STRENGTHS`, in standard deviations of each
         latent. `identity` gives the reconstruction.
     """
-    step = "identity" if name == "identity" else aug.chain([(name, STRENGTHS[name])])
-    inside = aug.in_latents(*codec, step)
+    inside = aug.in_latents(*codec, _step(name))
+    bound = Partial if isinstance(inside, Partial) else functools.partial
+    return bound(_through, inside, scale)
 
-    def changed(key: jax.Array, x: jax.Array, strength: float | jax.Array) -> jax.Array:
-        windows = scale.apply(x).reshape(-1, WINDOW, 1)
-        return jnp.maximum(scale.invert(inside(key, windows, strength).reshape(x.shape)), 0)
 
-    return changed
+@functools.cache  # the same transform has the same programs
+def _step(name: str) -> aug.Transform:
+    return aug.named("identity") if name == "identity" else aug.chain([(name, STRENGTHS[name])])
+
+
+def _through(
+    inside: aug.Transform, scale: Scale, key: jax.Array, x: jax.Array, strength: float | jax.Array
+) -> jax.Array:
+    windows = scale.apply(x).reshape(-1, WINDOW, 1)
+    return jnp.maximum(scale.invert(inside(key, windows, strength).reshape(x.shape)), 0)
 
 
 def windows_of(x: np.ndarray, scale: Scale) -> np.ndarray:

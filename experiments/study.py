@@ -36,6 +36,8 @@ class Setup:
       quick: a look at the whole study in a minute or two: digits instead of MNIST and
         Fashion-MNIST, two epochs. Its numbers mean nothing.
       fresh: train again what is in `runs`.
+      side_by_side: let the parts of a study run in processes of their own, where that is faster. A
+        script that asks for it needs `if __name__ == "__main__":`, as `multiprocessing` does.
     """
 
     seeds: int
@@ -44,6 +46,7 @@ class Setup:
     quick: bool = False
     fresh: bool = False
     data_dir: Path | None = None
+    side_by_side: bool = False
 
     def settings(self, settings: TrainConfig) -> TrainConfig:
         """Returns the configuration as this setup trains it: five checkpoints a run."""

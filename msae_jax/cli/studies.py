@@ -46,7 +46,8 @@ def reproduce(
             text = f"replaces the results of {before} seeds in {target} by those of {seeds}"
             print(f"msae: warning: {text}", file=sys.stderr)
         print(f"\n{name}\n")
-        study.reproduce(Setup(seeds, target, runs / name, quick, fresh, data_dir))
+        setup = Setup(seeds, target, runs / name, quick, fresh, data_dir, side_by_side=True)
+        study.reproduce(setup)
     if not alone:
         own = [name for name in folders.values() if name not in experiments.NAMES]
         written = ledger.write(out or folder, [*experiments.NAMES, *own])

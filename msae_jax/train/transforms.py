@@ -14,10 +14,12 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.tree_util import Partial
 
 from msae_jax.errors import InputError, unknown_name
 from msae_jax.system import names as naming
@@ -179,15 +181,48 @@ def in_latents(
       encode: from series `[B, T, C]` to latents `[B, D]` or, with one per time step, `[B, W, D]`.
         Latents `[B, D]` have no time: each of them is then a series of one point.
       decode: from such latents to series `[B, T, C]`. Strength 0 gives the reconstruction.
-    """
-    change = named(transform)
 
-    def changed(key: jax.Array, x: jax.Array, strength: Strength) -> jax.Array:
+    Where both are a `jax.tree_util.Partial`, so is the transform.
+    """
+    latents = _InLatents(named(transform))
+    if isinstance(encode, Partial) and isinstance(decode, Partial):
+        return Partial(latents, encode, decode)
+    return functools.partial(latents, encode, decode)
+
+
+@dataclass(frozen=True)
+class _InLatents:
+    """`in_latents` of a transform: equal for all that differ in encoder and decoder alone."""
+
+    change: Transform
+
+    def __call__(
+        self,
+        encode: Callable[[jax.Array], jax.Array],
+        decode: Callable[[jax.Array], jax.Array],
+        key: jax.Array,
+        x: jax.Array,
+        strength: Strength,
+    ) -> jax.Array:
         z = encode(x)
         timed = z if z.ndim == 3 else z[:, None]
-        return decode(change(key, timed, strength).reshape(z.shape))
+        return decode(self.change(key, timed, strength).reshape(z.shape))
 
-    return changed
+
+def compiled(transform: Transform) -> Callable[..., jax.Array]:
+    """Returns a transform compiled.
+
+    Those that are a `jax.tree_util.Partial`, as `in_latents` of a `model_codec` is, share a program
+    where they differ in arrays alone: it is compiled for the first seed of a model and serves all.
+    """
+    if isinstance(transform, Partial):
+        return functools.partial(_applied, transform)
+    return jax.jit(transform)
+
+
+@jax.jit
+def _applied(transform: Transform, key: jax.Array, x: jax.Array, strength: Strength) -> jax.Array:
+    return transform(key, x, strength)
 
 
 @functools.lru_cache(maxsize=32)

@@ -37,6 +37,7 @@ from msae_jax.train.transforms import (
     TRANSFORMS,
     Transform,
     chain,
+    compiled,
     in_latents,
     named,
 )
@@ -54,6 +55,7 @@ __all__ = [
     "augmented",
     "chain",
     "compared",
+    "compiled",
     "controllability",
     "covering",
     "discriminative_score",

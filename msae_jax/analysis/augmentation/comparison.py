@@ -20,7 +20,7 @@ from msae_jax.analysis.augmentation.measures import (
 )
 from msae_jax.data.series import Windows
 from msae_jax.errors import InputError
-from msae_jax.train.transforms import Transform, identity, in_latents
+from msae_jax.train.transforms import Transform, compiled, identity, in_latents
 
 STEPS = (0.25, 0.5, 1.0, 2.0, 4.0)
 """The strengths of the controllability, as multiples of the one that is used."""
@@ -68,7 +68,7 @@ def measured(windows: Windows) -> Windows:
 
 def quality(transform: Transform, x: np.ndarray, key: jax.Array, strength: float = 1.0) -> Quality:
     """Returns what a transform at a strength does to series `[B, T, C]`."""
-    transform = jax.jit(transform)
+    transform = compiled(transform)
     made = np.asarray(transform(key, x, strength))
     distance = spread(wasserstein(x, made)).median
     try:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.tree_util import Partial
 
 from msae_jax.analysis.augmentation.controls import Codec
 from msae_jax.data.series import Scaling, Windows
@@ -61,6 +62,48 @@ def as_series(x: Any, channels: int) -> Any:
     return x.reshape(*x.shape[:2], channels)
 
 
+class _Encode(NamedTuple):
+    """What encodes with given variables; equal for all seeds of a model, so that a program is."""
+
+    model: nn.Module
+
+    def __call__(self, variables: Mapping[str, Any], series: jax.Array) -> jax.Array:
+        grid = getattr(self.model, "latent_grid", None)
+        seen = series[..., 0] if series.shape[2] == 1 else series
+        out: Any = self.model.apply(variables, seen)
+        z: jax.Array = out.z
+        return z if grid is None else z.reshape(len(series), *grid)
+
+
+class _Standard(NamedTuple):
+    """`_Encode`, in standard deviations from the mean."""
+
+    encode: _Encode
+
+    def __call__(
+        self, variables: Any, mean: jax.Array, inverse: jax.Array, series: jax.Array
+    ) -> jax.Array:
+        return (self.encode(variables, series) - mean) * inverse
+
+
+class _Decode(NamedTuple):
+    """What decodes latents in standard deviations from the mean to series of a shape."""
+
+    model: nn.Module
+    shape: tuple[int, ...]
+
+    def __call__(
+        self, variables: Any, mean: jax.Array, deviation: jax.Array, z: jax.Array
+    ) -> jax.Array:
+        own = (z * deviation + mean).reshape(len(z), -1)
+        back: Any = self.model.apply(variables, own, method="decode")
+        decoded: jax.Array = back.reshape(len(z), *self.shape)
+        return decoded
+
+
+_encoded = jax.jit(_Encode.__call__, static_argnums=0)
+
+
 def model_codec(model: nn.Module, variables: Mapping[str, Any], x: np.ndarray) -> Codec:
     """Returns the encoder and the decoder of a model, for `in_latents`.
 
@@ -68,32 +111,21 @@ def model_codec(model: nn.Module, variables: Mapping[str, Any], x: np.ndarray) -
     strength means the same for every latent and every model. A latent that does not vary stays.
     Of a model with latents for each time step (its `latent_grid`) they are `[N, T, d]`.
 
+    Both are pytrees of their arrays (`jax.tree_util.Partial`), so that they can be arguments of a
+    compiled function, which then serves every seed.
+
     Args:
       x: windows `[N, L, C]` without missing values; of one channel, the model sees `[N, L]`.
     """
-
-    grid = getattr(model, "latent_grid", None)
-
-    def latents(series: jax.Array) -> jax.Array:
-        seen = series[..., 0] if series.shape[2] == 1 else series
-        out: Any = model.apply(variables, seen)
-        return out.z if grid is None else out.z.reshape(len(series), *grid)
-
-    z = np.asarray(jax.jit(latents)(jnp.asarray(x)), np.float64)
+    encode = _Encode(model)
+    z = np.asarray(_encoded(encode, variables, jnp.asarray(x)), np.float64)
     axes = tuple(range(z.ndim - 1))
     mean, deviation = (jnp.asarray(f(z, axis=axes), jnp.float32) for f in (np.mean, np.std))
     inverse = jnp.where(deviation > 0, 1 / jnp.where(deviation > 0, deviation, 1), 0)
-
-    def encode(series: jax.Array) -> jax.Array:
-        return (latents(series) - mean) * inverse
-
-    def decode(z: jax.Array) -> jax.Array:
-        own = z * deviation + mean
-        flat = own if grid is None else own.reshape(len(z), -1)
-        back: Any = model.apply(variables, flat, method="decode")
-        return back.reshape(len(z), *x.shape[1:])
-
-    return Codec(encode, decode)
+    return Codec(
+        Partial(_Standard(encode), variables, mean, inverse),
+        Partial(_Decode(model, tuple(x.shape[1:])), variables, mean, deviation),
+    )
 
 
 def latent_count(model: nn.Module, variables: Mapping[str, Any], x: np.ndarray) -> int:

@@ -16,7 +16,7 @@ import numpy as np
 from msae_jax.analysis.forecasting import forecast_probe
 from msae_jax.analysis.probes import probe
 from msae_jax.errors import InputError
-from msae_jax.train.transforms import Transform
+from msae_jax.train.transforms import Transform, compiled
 
 Array = np.ndarray | jax.Array
 Distance = Callable[[Array, Array], np.ndarray]
@@ -252,7 +252,7 @@ def strength_at(
     if not target > 0:
         raise InputError(f"the target distance must be above 0, got {target}.")
     x = jnp.asarray(x)
-    moved = jax.jit(transform)
+    moved = compiled(transform)
 
     def median(strength: float) -> float:
         return spread(distance(x, moved(key, x, strength))).median

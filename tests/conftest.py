@@ -26,7 +26,16 @@ jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_num_cpu_devices", 8)  # for the meshes; everything else uses the first
 
 
+QUICK_TO_COMPILE = "--xla_cpu_use_fusion_emitters=false"
+"""XLA's older emitter of loops, which compiles in three quarters of the time; see `make test`."""
+
+
 def pytest_configure(config: pytest.Config) -> None:
+    if config.option.markexpr == "not slow":
+        # Compiling is most of what these tests do, and their programs run for milliseconds. The
+        # slow ones, among them all models against PyTorch and every page, run what users run.
+        os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {QUICK_TO_COMPILE}"
+        jax.config.update("jax_disable_most_optimizations", True)
     if PROGRAMS not in os.environ:
         os.environ[PROGRAMS] = folder = tempfile.mkdtemp(prefix="msae-test-programs-")
         config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
@@ -100,9 +109,10 @@ def _free_compiled_programs() -> Iterator[None]:
 @pytest.fixture(scope="module")
 def all_quick_to_compile() -> Iterator[None]:
     """`quick_to_compile` for the rest of a file, also for what its tests share."""
+    before = jax.config.jax_disable_most_optimizations
     jax.config.update("jax_disable_most_optimizations", True)
     yield
-    jax.config.update("jax_disable_most_optimizations", False)
+    jax.config.update("jax_disable_most_optimizations", before)
 
 
 @pytest.fixture
@@ -111,6 +121,7 @@ def quick_to_compile() -> Iterator[None]:
 
     Such are scikit-learn's checks, almost every one of which compiles another shape.
     """
+    before = jax.config.jax_disable_most_optimizations
     jax.config.update("jax_disable_most_optimizations", True)
     yield
-    jax.config.update("jax_disable_most_optimizations", False)
+    jax.config.update("jax_disable_most_optimizations", before)

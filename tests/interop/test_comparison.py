@@ -77,6 +77,19 @@ def test_a_mean_that_may_wander_says_why() -> None:
     assert found[part, "norm_b.running_mean"].tolerance == 1e-3
 
 
+@pytest.mark.parametrize(
+    ("size", "off", "passed"), [(0.1, 9e-6, True), (0.1, 2e-5, False), (400, 3e-3, True),
+                                (400, 5e-3, False)],
+)  # fmt: skip
+def test_an_output_above_one_is_held_to_its_own_size(size: float, off: float, passed: bool) -> None:
+    """To 1e-5 of its largest value; others to 1e-5 as it is."""
+    exact = trace(outputs={"y": size * X / 4})
+    ours = trace(outputs={"y": size * X / 4 + np.array([0, off, 0, 0])})
+    (check,) = [c for c in compare(ours, exact, exact, 1e-3) if c.name == "y"]
+    assert check.passed is passed
+    assert ("the output's largest value" in check.measure) is (size > 1)
+
+
 def gradient(error: float) -> dict[str, Arrays]:
     """A gradient that is off by `error`, L2, relative to its norm."""
     return {"gradients": {"a.weight": X * (1 + error)}}

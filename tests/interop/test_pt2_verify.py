@@ -21,6 +21,8 @@ from tests.cli.in_process import msae
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed (the torch extra)")
 
+from tests.interop.graph import families  # noqa: E402
+
 pytestmark = pytest.mark.usefixtures("all_quick_to_compile")
 
 CODE = '''
@@ -319,3 +321,11 @@ def test_programs_of_two_inputs_are_converted_and_verified(tmp_path):
     certificate = verify(tmp_path / "m.pt2")
     assert certificate.passed
     assert certificate.conditions["loss"] == "the mean square of each output"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("train", [False, True])
+def test_assertions_and_large_outputs_are_no_obstacle(tmp_path: Path, train: bool) -> None:
+    families.exported("arithmetic", path=tmp_path / "m.pt2", train=train)
+    certificate = verify(tmp_path / "m.pt2")
+    assert certificate.passed, str(certificate)

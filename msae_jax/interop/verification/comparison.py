@@ -34,6 +34,7 @@ from msae_jax.interop.verification.trace import Arrays, Trace
 
 ABSOLUTE = "max absolute"
 LARGEST = "max, relative to the layer's largest value"
+ABOVE_ONE = "max, relative to the output's largest value, which is above 1"
 NORM = "L2, relative to its norm"
 STEP = "L2, relative to its norm; tolerance: what that of the gradient allows"
 GLOBAL = "L2, relative to the whole gradient's norm (this one is zero)"
@@ -140,8 +141,14 @@ def _rows(
     def zeros(tolerance: float, scale: float) -> dict[str, _Limit]:
         return dict.fromkeys(zero, _Limit(GLOBAL, tolerance, scale))
 
+    sizes_of = {name: float(np.abs(a).max(initial=0.0)) for name, a in exact.outputs.items()}
+    large = {
+        name: _Limit(ABOVE_ONE, 1e-5, size)
+        for name, size in sizes_of.items()
+        if 1 < size < math.inf
+    }
     rows = [
-        _Row("outputs", lambda t: t.outputs, ABSOLUTE, 1e-5),
+        _Row("outputs", lambda t: t.outputs, ABSOLUTE, 1e-5, large),
         _Row("layers, evaluation", lambda t: t.evaluation, LARGEST, 1e-5),
         _Row("layers, training", lambda t: t.training, LARGEST, 1e-5),
         _Row("loss", lambda t: {"first step": t.losses[:1]}, NORM, 1e-5),

@@ -67,7 +67,7 @@ class _Run(fx.Interpreter):
     def run_node(self, n: fx.Node) -> Any:
         node = self._observer._nodes.get(n.name)
         value = super().run_node(n) if node is None else self._computed(n, node)
-        if node is not None:
+        if node is not None and node.outputs:  # an assertion has none
             self._keep(node, value)
         return value
 

@@ -147,7 +147,5 @@ def test_a_truncated_archive_is_one_line(batches: dict, tmp_path: Path) -> None:
 
 def test_missing_files_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "tfds"))
-    with pytest.raises(
-        InputError, match=r"put cifar-10-binary\.tar\.gz or cifar-10-python\.tar\.gz"
-    ):
+    with pytest.raises(InputError, match=r"put cifar-10-binary\.tar\.gz or cifar-10-python"):
         data.load("cifar10", data_dir=tmp_path)

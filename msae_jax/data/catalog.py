@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from msae_jax.data import arrays, series
+from msae_jax.data import arrays, classes, series
 from msae_jax.data.dataset import Dataset, Split, aligned, take
 from msae_jax.data.options import parse
 from msae_jax.errors import InputError, unknown_name
@@ -21,6 +21,9 @@ Loader = Dataset | Callable[..., Dataset]
 
 FILES = (*arrays.SUFFIXES, *series.SUFFIXES)
 """How the names of files of samples or series end."""
+
+CONDITIONAL = "conditional:"
+"""Before the name of a data set: its samples with their class, for models of images given it."""
 
 
 class _Entry(NamedTuple):
@@ -45,6 +48,10 @@ _KNOWN: dict[str, _Entry] = {
         "msae_jax.data.idx:fashion_mnist",
         "70,000 pictures of clothes, 28x28x1 (downloaded, or from --data-dir)",
     ),
+    "cifar10": _Entry(
+        "msae_jax.data.cifar:load",
+        "60,000 colour pictures of 10 classes, 32x32x3 (downloaded, or from --data-dir)",
+    ),
 }
 
 
@@ -68,6 +75,7 @@ def register(name: str, loader: Loader, description: str = "") -> None:
 def names_code(name: str) -> bool:
     """Whether a data set is a `package.module:name`, and no file and not one of TFDS."""
     is_file = Path(name).suffix.lower() in FILES
+    name = name.removeprefix(CONDITIONAL)
     return naming.is_own(name) and not is_file and not name.startswith("tfds:")
 
 
@@ -78,14 +86,15 @@ def load(
 
     Args:
       name: one of `names()`; `package.module:name`, a `Loader` of your own; `tfds:NAME` for an
-        image data set of TensorFlow Datasets; or the path of an `.npy`, `.npz` or `.csv` file, one
-        sample a row (see `arrays.load`) or a series (see `series.load`), after which
-        `options.Options` may follow: `x.csv?label=y&header=no`, `ecg.csv?window=128`.
-      data_dir: the folder that holds the IDX files of `mnist` and `fashion_mnist`, by default the
-        environment variable MSAE_DATA_DIR. It is not read once they are prepared. A function of
-        your own gets it if it has this parameter; all other data sets ignore it.
-      streaming: read samples from disk when they are needed; for MNIST, Fashion-MNIST, `tfds:NAME`
-        and your own `Source`. Other data sets are in memory anyway.
+        image data set of TensorFlow Datasets; `conditional:NAME` for the samples of another, each
+        with its class behind it (see `classes.conditional`); or the path of an `.npy`, `.npz` or
+        `.csv` file, one sample a row (see `arrays.load`) or a series (see `series.load`), after
+        which `options.Options` may follow: `x.csv?label=y&header=no`, `ecg.csv?window=128`.
+      data_dir: the folder that holds the official files of `mnist`, `fashion_mnist` and `cifar10`,
+        by default the environment variable MSAE_DATA_DIR. It is not read once they are prepared. A
+        function of your own gets it if it has this parameter; all other data sets ignore it.
+      streaming: read samples from disk when they are needed; for MNIST, Fashion-MNIST, CIFAR-10,
+        `tfds:NAME` and your own `Source`. Other data sets are in memory anyway.
 
     Returns: a Dataset of samples [N, ...], uint8 0..255 or float32. Arrays are aligned so that JAX
     on a CPU trains from them without a copy: do not write to them meanwhile. Prepared data are kept
@@ -106,6 +115,9 @@ def load(
 
 
 def _open(name: str, data_dir: str | Path | None, streaming: bool) -> Dataset:
+    if name.startswith(CONDITIONAL):
+        inner = type(name)(name.removeprefix(CONDITIONAL))  # a name from a file stays marked
+        return classes.conditional(_open(inner, data_dir, streaming))
     path, options = parse(name)
     if path.suffix.lower() in FILES:
         return series.load(name) if series.wanted(path, options) else arrays.load(name)

@@ -21,7 +21,17 @@ import jax.numpy as jnp
 
 from msae_jax.config import ModelConfig, TrainConfig
 from msae_jax.errors import InputError, unknown_name
-from msae_jax.models import conv, dense, lgta, multiscale, pca, pyramid, pyramid_vae, vae
+from msae_jax.models import (
+    conv,
+    conv_vae,
+    dense,
+    lgta,
+    multiscale,
+    pca,
+    pyramid,
+    pyramid_vae,
+    vae,
+)
 from msae_jax.models.layout import Layout
 from msae_jax.models.output import Output
 from msae_jax.models.record import ModelRecord
@@ -34,6 +44,7 @@ _RECORDS: dict[str, ModelRecord] = {
     **dense.RECORDS,
     **conv.RECORDS,
     **vae.RECORDS,
+    **conv_vae.RECORDS,
     **pyramid.RECORDS,
     **pyramid_vae.RECORDS,
     **lgta.RECORDS,

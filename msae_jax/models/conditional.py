@@ -11,29 +11,14 @@ import math
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-import numpy as np
 
+from msae_jax.data.classes import with_classes
 from msae_jax.errors import InputError
 from msae_jax.models.layers import Linear, Mlp
 from msae_jax.models.output import Output, activate, finish, flatten
+from msae_jax.models.vae import sampled
 
-
-def with_classes(x: np.ndarray, y: np.ndarray, classes: int = 10) -> np.ndarray:
-    """Returns `[N, D + classes]`: samples `[N, ...]`, flattened, then their classes `[N]`, one-hot.
-
-    The dtype stays. In uint8 the one-hot mark is 255, because a model gets uint8 divided by 255.
-
-    Raises:
-      InputError: classes that are not `[N]` whole numbers from 0 to classes - 1.
-    """
-    y = np.asarray(y)
-    if y.shape != (len(x),) or not np.issubdtype(y.dtype, np.integer):
-        raise InputError(f"classes must be [{len(x)}] integers, got {y.dtype} {list(y.shape)}.")
-    if len(y) and not (y.min() >= 0 and y.max() < classes):
-        raise InputError(f"classes must be 0 to {classes - 1}, got {y.min()} to {y.max()}.")
-    mark = 255 if x.dtype == np.uint8 else 1
-    marks = (np.eye(classes) * mark).astype(x.dtype)[y]
-    return np.concatenate([x.reshape(len(x), -1), marks], axis=1)
+__all__ = ["ConditionalVae", "with_classes"]
 
 
 class ConditionalVae(nn.Module):
@@ -104,9 +89,7 @@ class ConditionalVae(nn.Module):
         self, x: jax.Array, *, key: jax.Array | None = None, train: bool = False
     ) -> Output:
         mu, log_var = self.posterior(x)
-        z = mu
-        if key is not None:
-            z = mu + jnp.exp(0.5 * log_var) * jax.random.normal(key, mu.shape, mu.dtype)
+        z = sampled(mu, log_var, key)
         flat = flatten(x, self.features, "the conditional autoencoder")
         image, y = jnp.split(flat, [self.features - self.classes], axis=1)
         logits = self.decoder(jnp.concatenate([z, y], axis=1))

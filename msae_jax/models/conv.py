@@ -9,46 +9,19 @@ import flax.linen as nn
 import jax
 
 from msae_jax.config import TrainConfig
-from msae_jax.errors import InputError
 from msae_jax.models import activations
+from msae_jax.models.images import check_images, crop, halve, image_sizes, quarter
 from msae_jax.models.layers import BatchNorm, Conv, ConvTranspose, Linear, Mlp
 from msae_jax.models.layout import Layer, Layout, Shapes, widths
 from msae_jax.models.output import Output, activate, finish
 from msae_jax.models.record import ModelRecord
 
 
-def _check_images(x: jax.Array, image_shape: tuple[int, int, int]) -> None:
-    height, width, _ = image_shape
-    if height % 4 or width % 4:
-        raise InputError(f"image height and width must be multiples of 4, got {height} x {width}.")
-    if x.ndim != 4 or x.shape[1:] != image_shape:
-        expected = ", ".join(map(str, image_shape))
-        raise InputError(f"this model expects images [B, {expected}], got {list(x.shape)}.")
-
-
-def _image_sizes(sample_shape: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
-    if len(sample_shape) != 3:
-        raise InputError(
-            f"this model expects images [H, W, C], got samples of shape {list(sample_shape)}."
-        )
-    return {"image_shape": tuple(sample_shape)}
-
-
-def halve(x: jax.Array) -> jax.Array:
-    """Halves `[B, H, W, C]` bilinearly, H and W even.
-
-    `torch.nn.functional.interpolate(scale_factor=0.5, mode="bilinear", align_corners=False)`,
-    which does not antialias: exactly the mean of each 2 x 2 block.
-    """
-    batch, height, width, channels = x.shape
-    return x.reshape(batch, height // 2, 2, width // 2, 2, channels).mean(axis=(2, 4))
-
-
 class SuperResolution(nn.Module):
     """Encodes a half-size copy of an image and decodes it to full size.
 
     Attributes:
-      image_shape: (H, W, C); H and W multiples of 4.
+      image_shape: (H, W, C), of any height, width and number of channels.
       channels: of the encoder's two convolutions. decoder_channels: of the two transposed ones.
       hidden: width of the linear layers on both sides of the latent.
       activation: of the hidden layers; it and `output` are of `activations.ACTIVATIONS`.
@@ -67,7 +40,7 @@ class SuperResolution(nn.Module):
     def setup(self) -> None:
         self.activate = activations.find(self.activation)
         height, width, colours = self.image_shape
-        self.grid = (height // 4, width // 4, self.channels[1])
+        self.grid = (quarter(height), quarter(width), self.channels[1])
         self.conv_0 = Conv(self.channels[0], (3, 3), padding=1, init_scheme=self.init_scheme)
         self.conv_1 = Conv(
             self.channels[1], (3, 3), stride=2, padding=1, init_scheme=self.init_scheme
@@ -82,7 +55,7 @@ class SuperResolution(nn.Module):
 
     @staticmethod
     def sizes_for(sample_shape: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
-        return _image_sizes(sample_shape)
+        return image_sizes(sample_shape)
 
     @property
     def sample_shape(self) -> tuple[int, ...]:
@@ -90,7 +63,7 @@ class SuperResolution(nn.Module):
 
     def encode(self, x: jax.Array) -> jax.Array:
         """Returns `[B, latent_dim]` latents of full-size images `[B, H, W, C]`."""
-        _check_images(x, self.image_shape)
+        check_images(x, self.image_shape)
         x = self.activate(self.conv_0(halve(x)))
         x = self.activate(self.conv_1(x))
         return self.encoder(x.reshape(x.shape[0], -1))
@@ -99,7 +72,7 @@ class SuperResolution(nn.Module):
         x = self.activate(self.decoder(z)).reshape(-1, *self.grid)
         x = self.activate(self.up_0(x))
         x = self.activate(self.up_1(x))
-        return self.conv_out(x)
+        return crop(self.conv_out(x), self.image_shape)
 
     def decode(self, z: jax.Array) -> jax.Array:
         """Returns full-size images `[B, H, W, C]` of `[B, latent_dim]` latents."""
@@ -116,7 +89,7 @@ class Convolutional(nn.Module):
     """Three convolutions with batch norm to a linear latent, and back.
 
     Attributes:
-      image_shape: (H, W, C); H and W multiples of 4.
+      image_shape: (H, W, C), of any height, width and number of channels.
       channels: of the encoder's three convolutions; the decoder mirrors them.
       activation: of the hidden layers; it and `output` are of `activations.ACTIVATIONS`.
       output: the last activation. init_scheme: `torch` or `flax` initial weights.
@@ -133,7 +106,7 @@ class Convolutional(nn.Module):
         self.activate = activations.find(self.activation)
         height, width, colours = self.image_shape
         first, second, third = self.channels
-        self.grid = (height // 4, width // 4, third)
+        self.grid = (quarter(height), quarter(width), third)
         self.conv_0 = Conv(first, (3, 3), stride=2, padding=1, init_scheme=self.init_scheme)
         self.conv_1 = Conv(second, (3, 3), stride=2, padding=1, init_scheme=self.init_scheme)
         self.conv_2 = Conv(third, (3, 3), padding=1, init_scheme=self.init_scheme)
@@ -149,7 +122,7 @@ class Convolutional(nn.Module):
 
     @staticmethod
     def sizes_for(sample_shape: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
-        return _image_sizes(sample_shape)
+        return image_sizes(sample_shape)
 
     @property
     def sample_shape(self) -> tuple[int, ...]:
@@ -157,17 +130,25 @@ class Convolutional(nn.Module):
 
     def encode(self, x: jax.Array, *, train: bool = False) -> jax.Array:
         """Returns `[B, latent_dim]` latents of images `[B, H, W, C]`."""
-        _check_images(x, self.image_shape)
+        self.check(x)
+        return self.to_latent(self.hidden(x, train=train))
+
+    def check(self, x: jax.Array) -> None:
+        """Raises an InputError where `x` are not images of this model's shape."""
+        check_images(x, self.image_shape)
+
+    def hidden(self, x: jax.Array, *, train: bool) -> jax.Array:
+        """Returns what the three convolutions make of images, `[B, H W C]` of `grid`."""
         x = self.activate(self.norm_0(self.conv_0(x), train=train))
         x = self.activate(self.norm_1(self.conv_1(x), train=train))
         x = self.activate(self.norm_2(self.conv_2(x), train=train))
-        return self.to_latent(x.reshape(x.shape[0], -1))
+        return x.reshape(x.shape[0], -1)
 
     def _logits(self, z: jax.Array, *, train: bool = False) -> jax.Array:
         x = self.activate(self.from_latent(z)).reshape(-1, *self.grid)
         x = self.activate(self.norm_3(self.conv_3(x), train=train))
         x = self.activate(self.norm_4(self.up_0(x), train=train))
-        return self.up_1(x)
+        return crop(self.up_1(x), self.image_shape)
 
     def decode(self, z: jax.Array) -> jax.Array:
         """Returns images `[B, H, W, C]` of `[B, latent_dim]` latents."""
@@ -180,16 +161,23 @@ class Convolutional(nn.Module):
         return finish(x, z, self._logits(z, train=train), self.output)
 
 
-def _grid(model: SuperResolution | Convolutional) -> tuple[int, int, int]:
-    """The (H, W, C) that the encoder flattens and the decoder starts from."""
+def grid(model: Any) -> tuple[int, int, int]:
+    """Returns the (H, W, C) of a quarter of the size that the last of `channels` has."""
     height, width, _ = model.image_shape
-    return height // 4, width // 4, model.channels[-1]
+    return quarter(height), quarter(width), model.channels[-1]
 
 
-def _square_image(flattened: int, channels: int, colours: int) -> tuple[int, int, int]:
+def _seen_grid(model: SuperResolution) -> tuple[int, int, int]:
+    """Returns the (H, W, C) that the encoder flattens, of an image halved and halved again."""
+    height, width, _ = model.image_shape
+    return -(-(height // 2) // 2), -(-(width // 2) // 2), model.channels[-1]
+
+
+def square_image(flattened: int, channels: int, colours: int) -> tuple[int, int, int]:
     """Returns the image shape whose quarter-size grid has `flattened` values.
 
-    The shapes of a state dict do not tell an image's height from its width: it is taken as square.
+    The shapes of a state dict do not tell an image's height from its width, nor 29 pixels from 32:
+    it is taken as square, and its sides as multiples of 4.
     """
     side = 4 * math.isqrt(flattened // channels)
     return side, side, colours
@@ -199,10 +187,10 @@ def _superres_layers(model: SuperResolution) -> tuple[Layer, ...]:
     return (
         Layer("encoder.0", "conv_0", "conv"),
         Layer("encoder.2", "conv_1", "conv"),
-        Layer("encoder.5", "encoder/linear_0", flatten_in=_grid(model)),
+        Layer("encoder.5", "encoder/linear_0", flatten_in=_seen_grid(model)),
         Layer("encoder.7", "encoder/linear_1"),
         Layer("decoder.0", "decoder/linear_0"),
-        Layer("decoder.2", "decoder/linear_1", flatten_out=_grid(model)),
+        Layer("decoder.2", "decoder/linear_1", flatten_out=grid(model)),
         Layer("decoder.5", "up_0", "conv_transpose"),
         Layer("decoder.7", "up_1", "conv_transpose"),
         Layer("decoder.9", "conv_out", "conv"),
@@ -214,7 +202,7 @@ def _superres_sizes(shapes: Shapes) -> dict[str, Any]:
     hidden, latent_dim = widths(shapes, ["encoder.5", "encoder.7"])
     colours = shapes["encoder.0.weight"][1]
     return {
-        "image_shape": _square_image(shapes["encoder.5.weight"][1], channels[-1], colours),
+        "image_shape": square_image(shapes["encoder.5.weight"][1], channels[-1], colours),
         "latent_dim": latent_dim,
         "channels": channels,
         "decoder_channels": tuple(shapes[f"decoder.{i}.weight"][1] for i in (5, 7)),
@@ -222,7 +210,8 @@ def _superres_sizes(shapes: Shapes) -> dict[str, Any]:
     }
 
 
-def _conv_layers(model: Convolutional) -> tuple[Layer, ...]:
+def conv_layers(model: Any, heads: tuple[Layer, ...]) -> tuple[Layer, ...]:
+    """Returns the layers of `conv` with other layers where it has the one to the latent."""
     return (
         Layer("encoder.0", "conv_0", "conv"),
         Layer("encoder.1", "norm_0", "batch_norm"),
@@ -230,8 +219,8 @@ def _conv_layers(model: Convolutional) -> tuple[Layer, ...]:
         Layer("encoder.4", "norm_1", "batch_norm"),
         Layer("encoder.6", "conv_2", "conv"),
         Layer("encoder.7", "norm_2", "batch_norm"),
-        Layer("encoder.10", "to_latent", flatten_in=_grid(model)),
-        Layer("decoder.0", "from_latent", flatten_out=_grid(model)),
+        *(head._replace(flatten_in=grid(model)) for head in heads),
+        Layer("decoder.0", "from_latent", flatten_out=grid(model)),
         Layer("decoder.3", "conv_3", "conv"),
         Layer("decoder.4", "norm_3", "batch_norm"),
         Layer("decoder.6", "up_0", "conv_transpose"),
@@ -245,22 +234,22 @@ def _conv_sizes(shapes: Shapes) -> dict[str, Any]:
     latent_dim, flattened = shapes["encoder.10.weight"]
     colours = shapes["encoder.0.weight"][1]
     return {
-        "image_shape": _square_image(flattened, channels[-1], colours),
+        "image_shape": square_image(flattened, channels[-1], colours),
         "latent_dim": latent_dim,
         "channels": channels,
     }
 
 
 def _torch_superres(model: SuperResolution) -> Any:
-    from msae_jax.models import torch_reference
+    from msae_jax.models import torch_images
 
-    return torch_reference.superres(model)
+    return torch_images.superres(model)
 
 
 def _torch_conv(model: Convolutional) -> Any:
-    from msae_jax.models import torch_reference
+    from msae_jax.models import torch_images
 
-    return torch_reference.conv(model)
+    return torch_images.conv(model)
 
 
 _RECIPE = TrainConfig(data="mnist", epochs=5, batch_size=128)
@@ -276,7 +265,7 @@ RECORDS = {
     ),
     "conv": ModelRecord(
         Convolutional,
-        Layout(_conv_layers, _conv_sizes),
+        Layout(lambda model: conv_layers(model, (Layer("encoder.10", "to_latent"),)), _conv_sizes),
         _RECIPE,
         _torch_conv,
         "convolutional",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from functools import partial
 from typing import Any
 
@@ -15,7 +14,7 @@ from msae_jax.models.layers import Mlp
 from msae_jax.models.layout import Layer, Layout, Shapes, mlp, numbered, widths
 from msae_jax.models.output import Output, activate, finish, flatten
 from msae_jax.models.record import ModelRecord
-from msae_jax.models.series import series_shape, series_sizes
+from msae_jax.models.series import flat_sizes, series_shape, series_sizes
 
 
 class DenseAutoencoder(nn.Module):
@@ -23,7 +22,8 @@ class DenseAutoencoder(nn.Module):
 
     Attributes:
       features: values per sample; inputs `[B, ...]` are flattened to `[B, features]`.
-      input_channels: of series `[B, T, C]`; it only tells the order of PyTorch's features, (C, T).
+      input_channels: C of series `[B, T, C]` or images `[B, H, W, C]`; it only tells the order of
+        PyTorch's features, (C, T) or (C, H, W).
       hidden: widths between input and latent.
       rectify_latent: whether `activation` follows the latent layer, too, as in `ae5`.
       activation: of the hidden layers; it and `output` are of `activations.ACTIVATIONS`.
@@ -44,10 +44,7 @@ class DenseAutoencoder(nn.Module):
         self.decoder = Mlp((*self.hidden[::-1], self.features), self.init_scheme, self.activation)
 
     series_sizes = staticmethod(series_sizes)
-
-    @staticmethod
-    def sizes_for(sample_shape: tuple[int, ...]) -> dict[str, int]:
-        return {"features": math.prod(sample_shape)}
+    sizes_for = staticmethod(flat_sizes)
 
     @property
     def sample_shape(self) -> tuple[int, ...]:
@@ -74,7 +71,7 @@ def _sequential(first: int) -> Layout:
     """Linear and ReLU in turn in an `nn.Sequential`, `encoder.<first>` the first Linear.
 
     PyTorch flattens an image of several channels in the order (C, H, W), this library in (H, W, C).
-    The table does not know the image's shape, so it does not reorder the features.
+    A state dict does not tell how many there are: without `input_channels`, none is reordered.
     """
 
     def layers(model: DenseAutoencoder) -> tuple[Layer, ...]:
@@ -97,7 +94,7 @@ def _sequential(first: int) -> Layout:
 
 
 def _of_series(model: DenseAutoencoder, layers: tuple[Layer, ...]) -> tuple[Layer, ...]:
-    """Returns the layers with the grid (T, C) of a series at both ends."""
+    """Returns the layers with the grid (T, C) of a series or an image at both ends."""
     grid = series_shape(model.features, model.input_channels)
     first, *between, last = layers
     return (first._replace(flatten_in=grid), *between, last._replace(flatten_out=grid))

@@ -1,4 +1,4 @@
-"""Series `[B, T]` of one channel and `[B, T, C]` of several: how models read and size them."""
+"""Series `[B, T]` and `[B, T, C]`, and flattened images: how models read and size them."""
 
 from __future__ import annotations
 
@@ -21,6 +21,15 @@ def series_sizes(sample_shape: tuple[int, ...]) -> dict[str, int]:
         )
     channels = sample_shape[1] if len(sample_shape) == 2 else 1
     return {"features": math.prod(sample_shape), "input_channels": channels}
+
+
+def flat_sizes(sample_shape: tuple[int, ...]) -> dict[str, int]:
+    """Returns `features`, and of images `[H, W, C]` `input_channels`, of a model that flattens.
+
+    PyTorch flattens them in the order (C, H, W): as it does a series of H W steps and C channels.
+    """
+    sizes = {"features": math.prod(sample_shape)}
+    return sizes | ({"input_channels": sample_shape[2]} if len(sample_shape) == 3 else {})
 
 
 def series_shape(features: int, channels: int, *, squeeze: bool = False) -> tuple[int, ...]:

@@ -1,4 +1,4 @@
-"""The ten models in PyTorch, with the published state-dict keys: what ours are verified against.
+"""Dense and multi-scale models in PyTorch, with the published keys: what ours are verified against.
 
 Written from the published descriptions, with PyTorch's own layers only, so that they share no code
 with the JAX models. Images are [B, C, H, W]; flat inputs [B, D]. Needs the `torch` extra.
@@ -15,16 +15,20 @@ from torch import Tensor, nn
 
 
 class Result(NamedTuple):
-    """What a model returns: reconstruction, decoded latent; logits and posterior where it has."""
+    """What a model returns: reconstruction, decoded latent; logits and posterior where it has.
+
+    `target` is what the reconstruction is compared with, where that is not the input.
+    """
 
     recon: Tensor
     z: Tensor
     logits: Tensor | None = None
     mu: Tensor | None = None
     log_var: Tensor | None = None
+    target: Tensor | None = None
 
 
-def _result(
+def result_of(
     decoded: Tensor, z: Tensor, output: str, mu: Tensor | None = None, log_var: Tensor | None = None
 ) -> Result:
     logits = decoded if output == "sigmoid" else None
@@ -37,7 +41,7 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
 }  # fmt: skip
 
 
-def _linears(widths: Sequence[int], m: Any) -> list[nn.Module]:
+def linears(widths: Sequence[int], m: Any) -> list[nn.Module]:
     """Returns linear layers from each width to the next, with an activation between them."""
     act, pairs = ACTIVATIONS[m.activation], itertools.pairwise(widths)
     modules: list[nn.Module] = [layer for a, b in pairs for layer in (nn.Linear(a, b), act())]
@@ -60,13 +64,13 @@ class Autoencoder(nn.Module):
     def forward(self, x: Tensor, eps: Tensor | None = None) -> Result:
         z = self.encode(x)
         decoded = self.decoder(z)
-        return _result(decoded.reshape(x.shape) if self.flat else decoded, z, self.output)
+        return result_of(decoded.reshape(x.shape) if self.flat else decoded, z, self.output)
 
 
 def dense(m: Any, flatten: bool = False) -> nn.Module:
     """`baseline`, `baseline-mlp`; `stacked` (flatten: `encoder.0` is a Flatten)."""
     widths = (m.features, *m.hidden, m.latent_dim)
-    encoder, decoder = _linears(widths, m), _linears(widths[::-1], m)
+    encoder, decoder = linears(widths, m), linears(widths[::-1], m)
     head = [nn.Flatten()] if flatten else []
     encoder += [ACTIVATIONS[m.activation]()] if m.rectify_latent else []
     coded = nn.Sequential(*head, *encoder), nn.Sequential(*decoder)
@@ -103,7 +107,7 @@ class NamedAutoencoder(nn.Module):
         x = z = self.encode(x)
         for name in self.after[:-1]:
             x = self.act(getattr(self, name)(x))
-        return _result(getattr(self, self.after[-1])(x).reshape(shape), z, self.output)
+        return result_of(getattr(self, self.after[-1])(x).reshape(shape), z, self.output)
 
 
 class Variational(nn.Module):
@@ -127,6 +131,7 @@ class Variational(nn.Module):
         self.after = [f"fc{first + i}" for i in range(n + 1)]
 
     def _hidden(self, x: Tensor) -> Tensor:
+        x = x.flatten(1)
         for name in self.before:
             x = self.act(getattr(self, name)(x))
         return x
@@ -136,12 +141,13 @@ class Variational(nn.Module):
         return mu
 
     def forward(self, x: Tensor, eps: Tensor | None = None) -> Result:
-        h = self._hidden(x)
+        shape, h = x.shape, self._hidden(x)
         mu, log_var = (getattr(self, name)(h) for name in self.heads)
         x = z = mu if eps is None else mu + torch.exp(log_var / 2) * eps
         for name in self.after[:-1]:
             x = self.act(getattr(self, name)(x))
-        return _result(getattr(self, self.after[-1])(x), z, self.output, mu, log_var)
+        decoded = getattr(self, self.after[-1])(x).reshape(shape)
+        return result_of(decoded, z, self.output, mu, log_var)
 
 
 class MultiScale(nn.Module):
@@ -153,7 +159,7 @@ class MultiScale(nn.Module):
         self.enc_short = self._encoder(m, 0, half)
         self.enc_long = self._encoder(m, 1, m.latent_dim - half)
         values = m.signal_length * m.input_channels
-        self.decoder = nn.Sequential(*_linears((m.latent_dim, m.hidden, values), m))
+        self.decoder = nn.Sequential(*linears((m.latent_dim, m.hidden, values), m))
         self.output = m.output
 
     @staticmethod
@@ -168,7 +174,7 @@ class MultiScale(nn.Module):
             act(),
             nn.AdaptiveAvgPool1d(m.pooled[i]),
             nn.Flatten(),
-            *_linears((second * m.pooled[i], m.hidden, latent_dim), m),
+            *linears((second * m.pooled[i], m.hidden, latent_dim), m),
         )
 
     def encode(self, x: Tensor) -> Tensor:
@@ -176,7 +182,7 @@ class MultiScale(nn.Module):
 
     def forward(self, x: Tensor, eps: Tensor | None = None) -> Result:
         z = self.encode(x)
-        return _result(self.decoder(z).reshape(x.shape), z, self.output)
+        return result_of(self.decoder(z).reshape(x.shape), z, self.output)
 
 
 class MultiScaleMlp(nn.Module):
@@ -185,10 +191,10 @@ class MultiScaleMlp(nn.Module):
     def __init__(self, m: Any) -> None:
         super().__init__()
         half, self.small = m.latent_dim // 2, m.small_features
-        self.encoder_small = nn.Sequential(*_linears((self.small, m.small_hidden, half), m))
+        self.encoder_small = nn.Sequential(*linears((self.small, m.small_hidden, half), m))
         large = (m.features, m.large_hidden, m.latent_dim - half)
-        self.encoder_large = nn.Sequential(*_linears(large, m))
-        self.decoder = nn.Sequential(*_linears((m.latent_dim, m.large_hidden, m.features), m))
+        self.encoder_large = nn.Sequential(*linears(large, m))
+        self.decoder = nn.Sequential(*linears((m.latent_dim, m.large_hidden, m.features), m))
         self.output = m.output
 
     def encode(self, x: Tensor) -> Tensor:
@@ -196,82 +202,4 @@ class MultiScaleMlp(nn.Module):
 
     def forward(self, x: Tensor, eps: Tensor | None = None) -> Result:
         z = self.encode(x)
-        return _result(self.decoder(z), z, self.output)
-
-
-class Halve(nn.Module):
-    """Bilinear shrinking to half size, without antialiasing."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return nn.functional.interpolate(
-            x, scale_factor=0.5, mode="bilinear", align_corners=False, antialias=False
-        )
-
-
-class SuperResolution(Autoencoder):
-    """`superres`: encodes the image at half size."""
-
-    def encode(self, x: Tensor) -> Tensor:
-        return super().encode(Halve()(x))
-
-
-def superres(m: Any) -> nn.Module:
-    act = ACTIVATIONS[m.activation]
-    height, width, colours = m.image_shape
-    first, second = m.channels
-    grid = (second, height // 4, width // 4)
-    flat = second * (height // 4) * (width // 4)
-    up, out = m.decoder_channels
-    encoder = nn.Sequential(
-        nn.Conv2d(colours, first, 3, padding=1),
-        act(),
-        nn.Conv2d(first, second, 3, stride=2, padding=1),
-        act(),
-        nn.Flatten(),
-        *_linears((flat, m.hidden, m.latent_dim), m),
-    )
-    decoder = nn.Sequential(
-        *_linears((m.latent_dim, m.hidden, flat), m),
-        act(),
-        nn.Unflatten(1, grid),
-        nn.ConvTranspose2d(second, up, 4, stride=2, padding=1),
-        act(),
-        nn.ConvTranspose2d(up, out, 4, stride=2, padding=1),
-        act(),
-        nn.Conv2d(out, colours, 3, padding=1),
-    )
-    return SuperResolution(encoder, decoder, m.output)
-
-
-def conv(m: Any) -> nn.Module:
-    act = ACTIVATIONS[m.activation]
-    height, width, colours = m.image_shape
-    first, second, third = m.channels
-    grid = (third, height // 4, width // 4)
-    flat = third * (height // 4) * (width // 4)
-    encoder = nn.Sequential(
-        nn.Conv2d(colours, first, 3, stride=2, padding=1),
-        nn.BatchNorm2d(first),
-        act(),
-        nn.Conv2d(first, second, 3, stride=2, padding=1),
-        nn.BatchNorm2d(second),
-        act(),
-        nn.Conv2d(second, third, 3, padding=1),
-        nn.BatchNorm2d(third),
-        act(),
-        nn.Flatten(),
-        nn.Linear(flat, m.latent_dim),
-    )
-    decoder = nn.Sequential(
-        nn.Linear(m.latent_dim, flat),
-        act(),
-        nn.Unflatten(1, grid),
-        nn.Conv2d(third, second, 3, padding=1),
-        nn.BatchNorm2d(second),
-        act(),
-        nn.ConvTranspose2d(second, first, 4, stride=2, padding=1),
-        nn.BatchNorm2d(first),
-        act(),
-        nn.ConvTranspose2d(first, colours, 4, stride=2, padding=1),
-    )
-    return Autoencoder(encoder, decoder, m.output)
+        return result_of(self.decoder(z), z, self.output)

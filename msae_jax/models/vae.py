@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from functools import partial
 from typing import Any
 
@@ -16,6 +15,7 @@ from msae_jax.models.layers import Linear, Mlp
 from msae_jax.models.layout import Layer, Layout, Shapes, mlp, numbered, widths
 from msae_jax.models.output import Output, activate, finish, flatten
 from msae_jax.models.record import ModelRecord
+from msae_jax.models.series import flat_sizes, series_shape
 
 
 class VariationalAutoencoder(nn.Module):
@@ -26,6 +26,8 @@ class VariationalAutoencoder(nn.Module):
 
     Attributes:
       features: values per sample; inputs `[B, ...]` are flattened to `[B, features]`.
+      input_channels: C of images `[B, H, W, C]`; it only tells the order of PyTorch's features,
+        (C, H, W).
       hidden: widths between input and latent; the decoder has them in reverse.
       activation: of the hidden layers; it and `output` are of `activations.ACTIVATIONS`.
       output: the last activation. init_scheme: `torch` or `flax` initial weights.
@@ -36,6 +38,7 @@ class VariationalAutoencoder(nn.Module):
     latent_dim: int = 20
     output: str = "sigmoid"
     init_scheme: str = "torch"
+    input_channels: int = 1
     activation: str = "relu"
 
     def setup(self) -> None:
@@ -44,13 +47,11 @@ class VariationalAutoencoder(nn.Module):
         self.log_var = Linear(self.latent_dim, self.init_scheme)
         self.decoder = Mlp((*self.hidden[::-1], self.features), self.init_scheme, self.activation)
 
-    @staticmethod
-    def sizes_for(sample_shape: tuple[int, ...]) -> dict[str, int]:
-        return {"features": math.prod(sample_shape)}
+    sizes_for = staticmethod(flat_sizes)
 
     @property
     def sample_shape(self) -> tuple[int, ...]:
-        return (self.features,)
+        return series_shape(self.features, self.input_channels, squeeze=True)
 
     def posterior(self, x: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Returns mean and log variance, each `[B, latent_dim]`, of `[B, ...]` inputs."""
@@ -63,17 +64,22 @@ class VariationalAutoencoder(nn.Module):
         return self.posterior(x)[0]
 
     def decode(self, z: jax.Array) -> jax.Array:
-        """Returns `[B, features]` reconstructions of `[B, latent_dim]` latents."""
-        return activate(self.decoder(z), self.output)
+        """Returns reconstructions `[B, *sample_shape]` of `[B, latent_dim]` latents."""
+        return activate(self.decoder(z), self.output).reshape(z.shape[0], *self.sample_shape)
 
     def __call__(
         self, x: jax.Array, *, key: jax.Array | None = None, train: bool = False
     ) -> Output:
         mu, log_var = self.posterior(x)
-        z = mu
-        if key is not None:
-            z = mu + jnp.exp(0.5 * log_var) * jax.random.normal(key, mu.shape, mu.dtype)
+        z = sampled(mu, log_var, key)
         return finish(x, z, self.decoder(z), self.output, mu, log_var)
+
+
+def sampled(mu: jax.Array, log_var: jax.Array, key: jax.Array | None) -> jax.Array:
+    """Returns a sample of N(mu, exp(log_var)), `[B, latent_dim]`; without a key, the mean."""
+    if key is None:
+        return mu
+    return mu + jnp.exp(0.5 * log_var) * jax.random.normal(key, mu.shape, mu.dtype)
 
 
 def _layout(mu: str, log_var: str, numbered_heads: int) -> Layout:
@@ -88,14 +94,18 @@ def _layout(mu: str, log_var: str, numbered_heads: int) -> Layout:
         encoder = mlp([f"fc{i + 1}" for i in range(n)], "encoder")
         heads = (Layer(mu.format(n + 1), "mu"), Layer(log_var.format(n + 2), "log_var"))
         decoder = mlp([f"fc{n + numbered_heads + 1 + i}" for i in range(n + 1)], "decoder")
-        return encoder + heads + decoder
+        grid = series_shape(model.features, model.input_channels)
+        first, *between, last = encoder + heads + decoder
+        return (first._replace(flatten_in=grid), *between, last._replace(flatten_out=grid))
 
     def sizes(shapes: Shapes) -> dict[str, Any]:
         keys = numbered(shapes, "fc{}", 1)
         n = (len(keys) - numbered_heads - 1) // 2
         (latent_dim,) = widths(shapes, [mu.format(n + 1)])
         features = shapes["fc1.weight"][1]
-        return {"features": features, "hidden": widths(shapes, keys[:n]), "latent_dim": latent_dim}
+        hidden = widths(shapes, keys[:n])
+        sizes = {"features": features, "hidden": hidden, "latent_dim": latent_dim}
+        return sizes | {"input_channels": 1}  # flat samples in the file's own order, unless given
 
     return Layout(layers, sizes)
 

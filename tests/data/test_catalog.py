@@ -16,7 +16,7 @@ from msae_jax.errors import InputError
 
 
 def test_every_built_in_name_has_one_line() -> None:
-    assert list(data.names()) == ["sines", "digits", "mnist", "fashion_mnist"]
+    assert list(data.names()) == ["sines", "digits", "mnist", "fashion_mnist", "cifar10"]
     assert all(text and "\n" not in text for text in data.names().values())
 
 

@@ -9,7 +9,7 @@ import pytest
 from msae_jax import models
 from msae_jax.config import ModelConfig
 from msae_jax.errors import InputError
-from msae_jax.models.conv import halve
+from msae_jax.models.images import halve
 from msae_jax.models.layers import Linear
 from msae_jax.models.multiscale import adaptive_average_pool
 from msae_jax.models.output import Output, finish

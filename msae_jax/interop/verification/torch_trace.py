@@ -111,6 +111,7 @@ def _prepare(module: nn.Module, problem: Problem, dtype: torch.dtype) -> tuple[T
 def objective(settings: Objective, result: Result, x: Tensor) -> Tensor:
     """Returns the loss of a batch, written with PyTorch's own losses."""
     pixels, reduction = x[0].numel(), settings.reduction
+    x = x if result.target is None else result.target
     if settings.likelihood == "bernoulli":
         assert result.logits is not None
         total = F.binary_cross_entropy_with_logits(result.logits, x, reduction="sum")

@@ -18,9 +18,11 @@ reproduce: $(READY)
 test: $(READY)
 	$(BIN)/python -m pytest $(PARALLEL)
 
-# Faults: damaged files, kills, two writers, full disks. MSAE_CAMPAIGN_SHARE=0.01 tries a hundredth.
+# Whole studies, the pages, sweeps over all models, and the campaign of faults: damaged files, kills,
+# two writers, full disks. MSAE_CAMPAIGN_SHARE=0.01 tries a hundredth of these, and
+# IGNORE=tests/campaign none.
 test-slow: $(READY)
-	$(BIN)/python -m pytest -m slow tests/campaign
+	$(BIN)/python -m pytest -m slow $(PARALLEL) $(addprefix --ignore ,$(IGNORE))
 
 # What trains, writes and reads, at the lower end of every range of pyproject.toml.
 test-lowest:

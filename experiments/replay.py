@@ -137,7 +137,9 @@ def load_records() -> tuple[dict[str, Record], str]:
 def _shapes(name: str) -> dict[str, tuple[int, ...]]:
     """Returns the shapes of the model's state dict, in PyTorch's order."""
     model = models.build(ModelConfig(name))
-    variables = models.init_variables(model, jax.random.key(0), model.sample_shape)
+    shape = model.sample_shape
+    initial = jax.eval_shape(lambda: models.init_variables(model, jax.random.key(0), shape))
+    variables = jax.tree.map(lambda a: np.zeros(a.shape, a.dtype), dict(initial))
     entries = mapping.table(models.find_layout(name), model)
     state = mapping.to_state_dict(entries, variables, f"model {name!r}")
     return {key: array.shape for key, array in state.items()}

@@ -11,6 +11,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -44,6 +45,22 @@ def pytest_configure(config: pytest.Config) -> None:
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
 
 
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Prints the counts of tests/campaign; here, as its own conftest is read by workers alone."""
+    reports = [report for listed in terminalreporter.stats.values() for report in listed]
+    lines = [
+        value
+        for report in reports
+        if getattr(report, "when", None) == "call"
+        for name, value in report.user_properties
+        if name == "campaign"
+    ]
+    if lines:
+        terminalreporter.section("campaign")
+        for line in lines:
+            terminalreporter.write_line(line)
+
+
 @pytest.fixture(scope="session")
 def signals() -> Dataset:
     """Smooth float32 signals [N, 128]: 150 to train on, 40 to test on."""
@@ -74,9 +91,9 @@ def official() -> Path:
 
 
 @pytest.fixture(scope="session")
-def tfds_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder for prepared data that is not the user's own."""
-    return tmp_path_factory.mktemp("tensorflow_datasets")
+def tfds_root() -> Path:
+    """A folder for prepared data that is not the user's own, one for all worker processes."""
+    return Path(os.environ[PROGRAMS]) / "tensorflow_datasets"
 
 
 def _official(name: str, folder: Path, tfds_root: Path) -> Dataset:
@@ -109,7 +126,7 @@ def _free_compiled_programs() -> Iterator[None]:
 @pytest.fixture(scope="module")
 def all_quick_to_compile() -> Iterator[None]:
     """`quick_to_compile` for the rest of a file, also for what its tests share."""
-    before = jax.config.jax_disable_most_optimizations
+    before = jax.config.values["jax_disable_most_optimizations"]
     jax.config.update("jax_disable_most_optimizations", True)
     yield
     jax.config.update("jax_disable_most_optimizations", before)
@@ -121,7 +138,7 @@ def quick_to_compile() -> Iterator[None]:
 
     Such are scikit-learn's checks, almost every one of which compiles another shape.
     """
-    before = jax.config.jax_disable_most_optimizations
+    before = jax.config.values["jax_disable_most_optimizations"]
     jax.config.update("jax_disable_most_optimizations", True)
     yield
     jax.config.update("jax_disable_most_optimizations", before)

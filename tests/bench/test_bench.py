@@ -99,7 +99,10 @@ def test_bench_needs_no_pytorch(monkeypatch: pytest.MonkeyPatch) -> None:
     ]
 
 
-@pytest.mark.parametrize(("name", "data"), [("baseline", "sines"), ("conv", "digits")])
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [("baseline", "sines"), pytest.param("conv", "digits", marks=pytest.mark.slow)],
+)
 def test_all_sides_learn_alike(name: str, data: str) -> None:
     """From the same weights, in the same order."""
     pytest.importorskip("torch")
@@ -119,12 +122,11 @@ def test_all_sides_learn_alike(name: str, data: str) -> None:
     ("name", "data"),
     [
         ("baseline", "sines"),
-        ("msae", "sines"),
-        ("msae-mlp", "digits"),
-        ("ae5", "digits"),
         ("vae3", "digits"),
-        ("conv", "digits"),
-        ("superres", "digits"),
+        *(
+            pytest.param(name, "sines" if name == "msae" else "digits", marks=pytest.mark.slow)
+            for name in ("msae", "msae-mlp", "ae5", "conv", "superres")
+        ),
     ],
 )
 def test_both_sides_infer_alike(name: str, data: str) -> None:

@@ -76,7 +76,10 @@ def test_an_epoch_moves_nothing_between_host_and_device(
         train.train_epoch(task, state, dataset.train.x, batch_size=settings.batch_size)
 
 
-@pytest.mark.parametrize("name", BOUNDS)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(n, marks=pytest.mark.slow if n in ("msae", "conv") else ()) for n in BOUNDS],
+)
 def test_a_step_computes_what_its_layers_need(name: str) -> None:
     settings, batch = recipe(name), 64
     model = models.build(settings.model)

@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -27,23 +26,8 @@ def share() -> Callable[[int], int]:
 
 @pytest.fixture
 def count(record_property: Callable[[str, object], None]) -> Callable[[str], None]:
-    """Notes a sentence of counts, which is printed at the end."""
+    """Notes a sentence of counts, which `tests/conftest.py` prints at the end."""
     return lambda text: record_property("campaign", text)
-
-
-def pytest_terminal_summary(terminalreporter: Any) -> None:
-    reports = [report for listed in terminalreporter.stats.values() for report in listed]
-    lines = [
-        value
-        for report in reports
-        if getattr(report, "when", None) == "call"
-        for name, value in report.user_properties
-        if name == "campaign"
-    ]
-    if lines:
-        terminalreporter.section("campaign")
-        for line in lines:
-            terminalreporter.write_line(line)
 
 
 @pytest.fixture(scope="session")

@@ -11,6 +11,8 @@ import pytest
 
 from tests.cli.in_process import msae
 
+pytestmark = pytest.mark.usefixtures("all_quick_to_compile")
+
 START = np.datetime64("2024-01-01T00:00:00")
 SPIKE = range(600, 606)
 
@@ -39,7 +41,8 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("detect")
     data = write(folder / "x.csv")
     small = ["--model", "baseline-mlp", "--set", "hidden=[32]", "--set", "latent_dim=4"]
-    options = ["--window", "16", "--epochs", "40", "--train-points", "500", "--seeds", "2"]
+    options = ["--window", "16", "--epochs", "60", "--train-points", "500", "--seeds", "2"]
+    options += ["--batch-size", "97"]  # a fifth of the windows
     assert msae("train", *small, "--data", data, *options, "--out", folder / "run") == 0
     return folder
 

@@ -17,6 +17,8 @@ from msae_jax import weights as w
 from msae_jax.train import evaluation
 from tests.cli.in_process import msae
 
+pytestmark = pytest.mark.usefixtures("all_quick_to_compile")
+
 SMALL = ["--set", "hidden=[8]", "--set", "latent_dim=2", "--epochs", "1"]
 
 
@@ -24,7 +26,8 @@ SMALL = ["--set", "hidden=[8]", "--set", "latent_dim=2", "--epochs", "1"]
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Three seeds of a small model of signals, with two latents."""
     out = tmp_path_factory.mktemp("explore") / "run"
-    assert msae("train", "--model", "baseline", *SMALL, "--seeds", "3", "--out", out) == 0
+    many = ["--seeds", "3", "--batch-size", "100"]
+    assert msae("train", "--model", "baseline", *SMALL, *many, "--out", out) == 0
     return out
 
 
@@ -112,7 +115,8 @@ def series_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for i in t:
             writer.writerow([start + np.timedelta64(i, "h"), values[i], int(430 <= i < 436)])
     train = ["train", "--model", "baseline-mlp", "--data", folder / "x.csv", "--window", "16"]
-    assert msae(*train, *SMALL, "--epochs", "8", "--out", folder / "run") == 0
+    more = ["--epochs", "8", "--batch-size", "67"]  # a fifth of the windows
+    assert msae(*train, *SMALL, *more, "--out", folder / "run") == 0
     return folder / "run"
 
 

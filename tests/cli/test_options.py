@@ -48,6 +48,8 @@ def test_train_has_each_option_once() -> None:
 @pytest.mark.parametrize(
     ("arguments", "field", "value"),
     [
+        ([], "data", "sines"),  # the recipe's, as is the batch size
+        ([], "batch_size", 64),
         (["--data", "digits"], "data", "digits"),
         (["--seed", "7"], "seed", 7),
         (["--epochs", "3"], "epochs", 3),

@@ -89,6 +89,7 @@ SETTINGS = TrainConfig(
     "own_things:waves",
     Objective("own_things:laplace"),
     epochs=5,
+    batch_size=35,
 )
 
 
@@ -102,7 +103,9 @@ def study(setup):
 number = 5
 '''
 
-SMALL = ["--set", "hidden=[8]", "--set", "latent_dim=2", "--epochs", "2"]
+pytestmark = pytest.mark.usefixtures("all_quick_to_compile")
+
+SMALL = ["--set", "hidden=[8]", "--set", "latent_dim=2", "--epochs", "2", "--batch-size", "35"]
 OWN = ["--data", "own_things:waves", "--likelihood", "own_things:laplace"]
 
 
@@ -169,6 +172,7 @@ def modelled(user: User) -> Path:
     """A run of two seeds over a model of the user's own."""
     out = user.folder / "modelled"
     model = ["--model", "own_things:Narrow", "--epochs", "1", "--data", "own_things:waves"]
+    model += ["--batch-size", "35"]
     user.run("train", *model, "--seeds", "2", "--out", out)
     return out
 
@@ -205,7 +209,8 @@ def test_a_killed_run_goes_on_to_the_same_weights(user: User) -> None:
     out = user.folder / "killed"
     paths = os.pathsep.join(map(str, (user.folder, Path(__file__).parents[2])))
     command = [sys.executable, "-m", "msae_jax", "train", *options, "--out", str(out)]
-    process = subprocess.Popen(command, env={**os.environ, "PYTHONPATH": paths})
+    alike = {"PYTHONPATH": paths, "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
+    process = subprocess.Popen(command, env=os.environ | alike)
     while not list((out / "checkpoints").glob("[0-9]*")) and process.poll() is None:
         time.sleep(0.02)
     process.kill()

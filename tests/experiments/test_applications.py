@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from msae_jax import figures
 from msae_jax.experiments import anomalies, applications
 from msae_jax.experiments.study import Setup
 
@@ -18,8 +19,11 @@ FIGURES = (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("even_digits")
-def test_it_measures_and_draws_and_does_neither_twice(tmp_path: Path) -> None:
+def test_it_measures_and_draws_and_does_neither_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Two seeds of two epochs on `digits`."""
     setup = Setup(2, tmp_path / "out", tmp_path / "runs", quick=True)
     applications.reproduce(setup)
@@ -50,6 +54,7 @@ def test_it_measures_and_draws_and_does_neither_twice(tmp_path: Path) -> None:
     kept = [*setup.runs.rglob("manifest.ocdbt"), *setup.runs.rglob("seed-*.json")]
     assert sum(p.suffix == ".json" for p in kept) == 14  # of two seeds: six models, the features
     times = {p: p.stat().st_mtime_ns for p in kept}
+    monkeypatch.setattr(figures, "save", lambda *_: None)  # they are drawn
     applications.reproduce(setup)
     assert {p: p.stat().st_mtime_ns for p in kept} == times
     assert json.loads((setup.out / "results.json").read_text())["claims"] == content["claims"]

@@ -36,6 +36,7 @@ def test_a_registered_study_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
         experiments.register("five", 5)
 
 
+@pytest.mark.slow
 def test_sines_writes_results_and_figures_and_resumes(
     tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:

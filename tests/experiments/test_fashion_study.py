@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from msae_jax import analysis
+from msae_jax import analysis, figures
 from msae_jax.config import TrainConfig
 from msae_jax.data import Dataset, Split
 from msae_jax.experiments import fashion_vae
@@ -59,6 +59,7 @@ def _results(setup: Setup) -> dict[str, Any]:
     return json.loads((setup.out / "results.json").read_text())
 
 
+@pytest.mark.slow
 def test_every_published_number_is_a_claim(study: tuple[Setup, list[Claim]]) -> None:
     setup, stated = study
     claims = {c["id"]: c for c in _results(setup)["claims"]}
@@ -84,6 +85,7 @@ def test_every_published_number_is_a_claim(study: tuple[Setup, list[Claim]]) -> 
     assert claims["ae5-test-nats"]["verdict"] == "ours alone"
 
 
+@pytest.mark.slow
 def test_claims_are_of_the_epochs_that_they_name(study: tuple[Setup, list[Claim]]) -> None:
     setup, stated = study
     log = (setup.runs / "vae3/metrics.jsonl").read_text()
@@ -94,6 +96,7 @@ def test_claims_are_of_the_epochs_that_they_name(study: tuple[Setup, list[Claim]
     assert claims["vae3-kl-epoch-15"] == [logged[0, 2], logged[1, 2]]  # the last one
 
 
+@pytest.mark.slow
 def test_every_configuration_is_trained_and_found_again(study: tuple[Setup, list[Claim]]) -> None:
     setup, stated = study
     values = {claim.id: list(claim.values) for claim in stated}
@@ -120,6 +123,7 @@ def test_configurations_train_as_published() -> None:
     assert {fashion_vae.settings(name).epochs for name in fashion_vae.MODELS} == {15}
 
 
+@pytest.mark.slow
 def test_comparisons_and_figures(study: tuple[Setup, list[Claim]]) -> None:
     setup, stated = study
     content = _results(setup)
@@ -135,6 +139,7 @@ def test_comparisons_and_figures(study: tuple[Setup, list[Claim]]) -> None:
     assert {p.name for p in setup.out.iterdir()} == {"results.json", *names}
 
 
+@pytest.mark.slow
 def test_log_likelihood_is_above_the_elbo(study: tuple[Setup, list[Claim]]) -> None:
     """On the same images, by the weights of one seed, and as kept beside the runs."""
     setup, stated = study
@@ -151,6 +156,7 @@ def test_log_likelihood_is_above_the_elbo(study: tuple[Setup, list[Claim]]) -> N
     assert claim.values[1] > bounds.elbo.mean()
 
 
+@pytest.mark.slow
 def test_a_second_call_repeats_nothing(
     study: tuple[Setup, list[Claim]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -162,6 +168,7 @@ def test_a_second_call_repeats_nothing(
 
     before = times()
     monkeypatch.setattr(analysis, "log_likelihood", None)
+    monkeypatch.setattr(figures, "save", lambda *_: None)
     again = fashion_vae.reproduce(replace(setup, out=tmp_path))
     assert times() == before
     assert again == stated

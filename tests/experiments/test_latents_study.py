@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from msae_jax import figures
 from msae_jax.experiments import mnist_latents
 from msae_jax.experiments.cache import cached
 from msae_jax.experiments.study import Setup
@@ -25,8 +26,11 @@ FIGURES = (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("even_digits")
-def test_it_measures_and_draws_and_does_neither_twice(tmp_path: Path) -> None:
+def test_it_measures_and_draws_and_does_neither_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Two seeds of two epochs on `digits`."""
     setup = Setup(2, tmp_path / "out", tmp_path / "runs", quick=True)
     mnist_latents.reproduce(setup)
@@ -51,6 +55,7 @@ def test_it_measures_and_draws_and_does_neither_twice(tmp_path: Path) -> None:
     kept = [*setup.runs.rglob("manifest.ocdbt"), *setup.runs.rglob("measured/*.json")]
     assert sum(p.suffix == ".json" for p in kept) == 6  # of two seeds and a projection, twice
     times = {p: p.stat().st_mtime_ns for p in kept}
+    monkeypatch.setattr(figures, "save", lambda *_: None)  # they are drawn
     mnist_latents.reproduce(setup)
     assert {p: p.stat().st_mtime_ns for p in kept} == times
     assert json.loads((setup.out / "results.json").read_text())["claims"] == content["claims"]

@@ -40,6 +40,7 @@ def _guess() -> float:
     return float(((test - train.mean(axis=0)) ** 2).mean())
 
 
+@pytest.mark.slow
 def test_architectures_state_every_published_number(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -81,6 +82,7 @@ def test_architectures_state_every_published_number(
     assert _figures(setup.out) == drawn | {"tsne_20", "tsne_200"}
 
     before = _checkpoints(setup.runs)
+    monkeypatch.setattr(figures, "save", lambda *_: None)  # they are drawn
     monkeypatch.setattr(mnist_architectures.analysis, "probe", _not_again)
     assert _run(mnist_architectures, setup)["claims"] == claims
     assert _checkpoints(setup.runs) == before
@@ -103,9 +105,10 @@ def test_all_five_epochs_are_published() -> None:
     assert [row[-1] for row in rows] == [0.008047, 0.002153, 0.015532]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("even_digits")  # which stay for the rest of the file
 def test_multiscale_mlp_meets_its_controls(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     setup = Setup(2, tmp_path / "out", tmp_path / "runs", quick=True)
     content = _run(mnist_multiscale, setup)
@@ -147,6 +150,7 @@ def test_multiscale_mlp_meets_its_controls(
 
     before = _checkpoints(setup.runs)
     assert len(before) >= 4
+    monkeypatch.setattr(figures, "save", lambda *_: None)
     assert _run(mnist_multiscale, setup)["claims"] == claims
     assert _checkpoints(setup.runs) == before
 

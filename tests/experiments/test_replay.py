@@ -11,8 +11,13 @@ from msae_jax.errors import InputError
 from msae_jax.experiments import replay, sines, torch_random
 
 
-def test_the_record_is_whole() -> None:
-    records, torch_version = replay.load_records()
+@pytest.fixture(scope="module")
+def recorded() -> tuple[dict[str, replay.Record], str]:
+    return replay.load_records()
+
+
+def test_the_record_is_whole(recorded: tuple[dict[str, replay.Record], str]) -> None:
+    records, torch_version = recorded
     assert list(records) == list(replay.MODELS)
     assert torch_version
     for name, record in records.items():
@@ -27,6 +32,7 @@ def test_the_record_is_whole() -> None:
     assert records["baseline"].mse == pytest.approx(0.00425288405, rel=1e-6)
 
 
+@pytest.mark.slow
 def test_the_published_curves_come_out() -> None:
     """Baseline: 0.1% at all 20 epochs and of the test error. Multi-scale: 0.1% for two epochs;
     after that rounding decides, by 0.97 standard deviations over seeds where it was measured."""
@@ -57,15 +63,16 @@ def shuffled(record: replay.Record) -> replay.Record:
 
 
 @pytest.mark.parametrize("wrong", [other_weights, other_order, shuffled])
-@pytest.mark.parametrize("model", replay.MODELS)
+@pytest.mark.parametrize("model", [pytest.param("msae", marks=pytest.mark.slow), "baseline"])
 def test_a_wrong_replay_does_not_pass(
-    model: str, wrong: Callable[[replay.Record], replay.Record]
+    model: str,
+    wrong: Callable[[replay.Record], replay.Record],
+    recorded: tuple[dict[str, replay.Record], str],
 ) -> None:
     """The first epoch parts by more than is allowed above; from the record it is within 1e-5."""
-    records, _ = replay.load_records()
-    dataset = replay.data.load("sines")
-    assert abs(replay._replay(model, records[model], dataset, 1).gap[0]) < 1e-5
-    assert abs(replay._replay(model, wrong(records[model]), dataset, 1).gap[0]) > 1e-3
+    record, dataset = recorded[0][model], replay.data.load("sines")
+    assert abs(replay._replay(model, record, dataset, 1).gap[0]) < 1e-5
+    assert abs(replay._replay(model, wrong(record), dataset, 1).gap[0]) > 1e-3
 
 
 def test_what_was_not_recorded_is_named() -> None:

@@ -18,7 +18,7 @@ from msae_jax.weights import load_weights
 from tests.cli.test_cli import msae
 
 SETTINGS = TrainConfig(
-    ModelConfig("baseline", {"hidden": [8], "latent_dim": 2}), epochs=1, batch_size=16
+    ModelConfig("baseline", {"hidden": [8], "latent_dim": 2}), epochs=1, batch_size=18
 )
 
 
@@ -63,7 +63,7 @@ def test_unscaled_samples_are_named_where_they_are_used(tmp_path: Path, capsys) 
 
 @pytest.mark.parametrize("likelihood", ["gaussian", "bernoulli"])
 def test_a_sigmoid_is_not_trained_on_what_it_cannot_produce(likelihood: str) -> None:
-    settings = replace(SETTINGS, model=ModelConfig("ae5", {"hidden": [8]}))
+    settings = replace(SETTINGS, model=ModelConfig("ae5", {"hidden": [8]}), batch_size=20)
     settings = replace(settings, objective=Objective(likelihood))
     x = np.random.default_rng(0).normal(size=(40, 12)).astype(np.float32)
     with pytest.raises(InputError, match=r"\[0, 1\], got \[-"):

@@ -26,8 +26,10 @@ from msae_jax.runs.arrays import StateArrays
 from msae_jax.train.seeds import Member
 from msae_jax.weights import load_weights
 
+# A batch size that divides the 150 signals, and two or three seeds wherever there are many: fewer
+# programs to compile. Short last batches are in tests/train.
 SETTINGS = TrainConfig(
-    model=ModelConfig("baseline", {"hidden": [16], "latent_dim": 4}), batch_size=32, epochs=3
+    model=ModelConfig("baseline", {"hidden": [16], "latent_dim": 4}), batch_size=30, epochs=3
 )
 
 
@@ -48,9 +50,9 @@ def without_seconds(history: list[dict]) -> list[dict]:
 
 def test_each_seed_is_the_run_of_that_seed(signals: Dataset, tmp_path: Path) -> None:
     """Parameters bit for bit; metrics, evaluated by another program, to 1e-6 relative."""
-    done = many(SETTINGS, signals, seeds=5, out=tmp_path / "many")
-    assert done.metrics("test_mse").shape == (5, 3)
-    for k in (0, 4):
+    done = many(SETTINGS, signals, seeds=3, out=tmp_path / "many")
+    assert done.metrics("test_mse").shape == (3, 3)
+    for k in (0, 2):
         alone = loop.fit_one(replace(SETTINGS, seed=k), signals)
         assert_equal_trees(done.variables(k), alone.variables)
         for got, own in zip(done.histories[k], alone.history, strict=True):
@@ -68,14 +70,14 @@ def test_seeds_are_added_without_repeating_the_old(
     first = many(settings, signals, seeds=2, out=tmp_path / "run")
     trained = []
     more = many(
-        settings, signals, seeds=5, out=tmp_path / "run", resume=True, on_epoch=trained.append
+        settings, signals, seeds=3, out=tmp_path / "run", resume=True, on_epoch=trained.append
     )
-    assert [line["seeds"] for line in trained] == [3, 3, 3]
+    assert [line["seeds"] for line in trained] == [1, 1, 1]
     assert more.histories[:2] == first.histories
-    whole = many(settings, signals, seeds=5)
+    whole = many(settings, signals, seeds=3)
     assert_equal_trees(more.weights, whole.weights)
     lines = (tmp_path / "run/metrics.jsonl").read_text().splitlines()
-    assert sorted(json.loads(line)["seed"] for line in lines) == sorted([*range(5)] * 3)
+    assert sorted(json.loads(line)["seed"] for line in lines) == sorted([*range(3)] * 3)
 
 
 def test_after_the_last_epoch_only_weights_are_held(
@@ -130,7 +132,7 @@ def test_early_stopping_freezes_one_seed_while_others_go_on(signals: Dataset) ->
     settings = replace(SETTINGS, epochs=25, early_stopping=EarlyStopping(2, "test_mse"))
     against = Dataset("against", signals.train, Split(-signals.train.x))
     settings = replace(settings, optimizer=OptimizerConfig("sgd", 1.0))
-    done = many(settings, against, seeds=6)
+    done = many(settings, against, seeds=3)
     lengths = [len(history) for history in done.histories]
     for k in (int(np.argmin(lengths)), int(np.argmax(lengths))):
         alone = loop.fit_one(replace(settings, seed=k), against)
@@ -148,6 +150,7 @@ def test_streaming_members_train_as_resident_ones(signals: Dataset) -> None:
 
 
 COMMAND = ["train", "--model", "baseline", "--set", "hidden=[16]", "--seeds", "3", "--epochs", "12"]
+COMMAND += ["--batch-size", "100"]
 
 
 def start(out: Path) -> subprocess.Popen:
@@ -161,7 +164,7 @@ def start(out: Path) -> subprocess.Popen:
 def test_a_killed_run_of_many_resumes_bit_for_bit(tmp_path: Path) -> None:
     assert start(tmp_path / "whole").wait(timeout=180) == 0
     killed, kills = tmp_path / "killed", 0
-    for lines in (1, 10, 22):
+    for lines in (1, 16):  # tests/campaign has many more moments
         process = start(killed)
         log = killed / "metrics.jsonl"
         while process.poll() is None:
@@ -171,7 +174,7 @@ def test_a_killed_run_of_many_resumes_bit_for_bit(tmp_path: Path) -> None:
                 kills += 1
             time.sleep(0.002)
     assert start(killed).wait(timeout=180) == 0
-    assert kills >= 2
+    assert kills >= 1
     whole, resumed = (checkpoint.load_all(tmp_path / name) for name in ("whole", "killed"))
     assert_equal_trees(whole.variables, resumed.variables)
     for a, b in zip(whole.histories, resumed.histories, strict=True):

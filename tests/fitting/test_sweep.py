@@ -12,7 +12,10 @@ from msae_jax.errors import InputError
 from msae_jax.fitting import loop, sweep
 
 SETTINGS = TrainConfig(
-    model=ModelConfig("baseline", {"hidden": [16], "latent_dim": 4}), data="few.npy", epochs=1
+    model=ModelConfig("baseline", {"hidden": [16], "latent_dim": 4}),
+    data="few.npy",
+    epochs=1,
+    batch_size=45,  # a third of the training part
 )
 
 

@@ -18,7 +18,6 @@ def in_time() -> Iterator[None]:
     What earlier tests left is kept from the garbage collector meanwhile: to walk through that again
     and again is no time that the file costs.
     """
-    gc.collect()
     gc.freeze()
     start = time.process_time()
     try:

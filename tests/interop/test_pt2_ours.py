@@ -13,7 +13,7 @@ import pytest
 from msae_jax import models
 from msae_jax.config import ModelConfig
 from msae_jax.interop import load_pt2, mapping
-from tests.interop.test_verify import SIZES
+from tests.interop.test_verify import SIZES, swept
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed (the torch extra)")
 
@@ -33,7 +33,7 @@ class Plain(torch.nn.Module):
         return self.inner(x).recon
 
 
-@pytest.mark.parametrize("name", SIZES)
+@swept(SIZES)
 def test_a_model_of_ours_is_the_same_as_a_program(name, tmp_path):
     model = models.build(ModelConfig(name, SIZES[name]))
     variables = models.init_variables(model, jax.random.key(0), model.sample_shape)

@@ -61,6 +61,13 @@ CHANNELS = {
     "baseline": {"features": 90, "input_channels": 3, "hidden": [12], "latent_dim": 8},
 }  # fmt: skip
 ALL = SIZES | SERIES
+QUICK = ("baseline", "baseline-mlp", "vae3", "pyramid")
+"""Of each kind of samples and latents one that compiles quickly; the sweep is slow."""
+
+
+def swept(names):
+    marked = [n if n in QUICK else pytest.param(n, marks=pytest.mark.slow) for n in names]
+    return pytest.mark.parametrize("name", marked)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -128,7 +135,7 @@ def test_pytorch_computes_the_same_after_a_round_trip(name: str, tmp_path: Path)
             assert a is b or torch.equal(a, b)
 
 
-@pytest.mark.parametrize("name", CHANNELS)
+@swept(CHANNELS)
 def test_series_of_channels_are_verified(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -147,7 +154,7 @@ ACTIVATED = {
 
 
 @pytest.mark.usefixtures("quick_to_compile")
-@pytest.mark.parametrize("name", ACTIVATED)
+@swept(ACTIVATED)
 def test_other_activations_are_verified_where_they_are_named(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -161,7 +168,7 @@ def test_other_activations_are_verified_where_they_are_named(
     assert "activation=relu" in assumed
 
 
-@pytest.mark.parametrize("name", ALL)
+@swept(ALL)
 def test_every_model_is_verified(name: str, tmp_path: Path) -> None:
     given = ModelConfig(name, SERIES.get(name, {}))
     certificate = v.verify(saved(name, tmp_path), given)
@@ -229,6 +236,7 @@ def test_a_transposed_square_kernel_is_caught(tmp_path: Path, monkeypatch) -> No
     assert {"outputs", "loss", "gradients"} <= parts
 
 
+@pytest.mark.slow
 def test_a_flipped_transposed_convolution_is_caught(tmp_path: Path, monkeypatch) -> None:
     path = saved("superres", tmp_path)
     to_flax, to_torch = mapping.Entry.to_flax, mapping.Entry.to_torch
@@ -277,11 +285,22 @@ class BiasedVariance(BatchNorm):
 @pytest.mark.parametrize(
     ("norm", "parts"),
     [
-        (BiasedVariance, {"batch statistics after 1 step, relative"}),
-        (partial(BatchNorm, epsilon=1e-6), {"layers, training", "gradients"}),
-        (partial(BatchNorm, momentum=0.11), {"batch statistics after 1 step"}),
+        pytest.param(
+            BiasedVariance, {"batch statistics after 1 step, relative"}, id="biased variance"
+        ),
+        pytest.param(
+            partial(BatchNorm, epsilon=1e-6),
+            {"layers, training", "gradients"},
+            id="eps 1e-6",
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            partial(BatchNorm, momentum=0.11),
+            {"batch statistics after 1 step"},
+            id="momentum 0.11",
+            marks=pytest.mark.slow,
+        ),
     ],
-    ids=["biased variance", "eps 1e-6", "momentum 0.11"],
 )
 def test_a_wrong_batch_norm_is_caught(norm, parts: set[str], tmp_path: Path, monkeypatch) -> None:
     path = saved("conv", tmp_path)

@@ -5,6 +5,8 @@ Tolerances: 1e-5 of the largest expected magnitude; differences of the loops, 1e
 
 from __future__ import annotations
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -52,12 +54,19 @@ TRANSPOSED = {
     "direct k3 s1 p1": ((4, 5), (3, 3), 16, 16, 1, 1),
     "signal k4 s2 p1": ((9,), (4,), 3, 5, 2, 1),
 }
-EVERY = [
-    pytest.param(op, case, batch, id=f"{op.__name__}, {name}, batch {batch}")
-    for op, cases in ((conv, CONVS), (conv_transpose, TRANSPOSED))
-    for name, case in cases.items()
-    for batch in (1, 3)
-]
+CASES = {conv: CONVS, conv_transpose: TRANSPOSED}
+
+
+def every(*batches):
+    return pytest.mark.parametrize(
+        ("op", "name", "batch"),
+        [
+            pytest.param(op, name, batch, id=f"{op.__name__}, {name}, batch {batch}")
+            for op, cases in CASES.items()
+            for name in cases
+            for batch in batches
+        ],
+    )
 
 
 @pytest.fixture(autouse=True)
@@ -65,6 +74,11 @@ def _fourier_where_a_case_says_so(request, monkeypatch):
     """The rule is about speed, and would leave images as small as these to the other method."""
     if ", fourier" in request.node.name or "[fourier" in request.node.name:
         monkeypatch.setattr(convolution, "_fourier_pays", lambda *_: True)
+
+
+@pytest.fixture(autouse=True)
+def _quick(quick_to_compile):
+    """Each case is several programs of its own, and none is timed."""
 
 
 def options(op, case):
@@ -128,6 +142,25 @@ def gradients(function, x, w, g):
     return jax.jit(lambda x, w, g: jax.vjp(function, x, w)[1](g))(x, w, g)
 
 
+@functools.cache
+def computed(op, name, batch):
+    """Returns the arrays of a case; ours of them: alone, beside its gradients, the gradients."""
+    case = CASES[op][name]
+    x, w = arrays(case, batch)
+    g = cotangent(op, case, x, w)
+
+    def ours(x, w):
+        return op(x, w, **options(op, case))
+
+    @jax.jit
+    def values_and_gradients(x, w, g):
+        y, pullback = jax.vjp(ours, x, w)
+        return ours(x, w), y, pullback(g)
+
+    with jax.numpy_rank_promotion("raise"):
+        return (x, w, g), *values_and_gradients(x, w, g)
+
+
 def mapped(function):
     return lambda *arguments: lax.map(lambda seed: function(*seed), arguments)
 
@@ -138,29 +171,26 @@ def assert_close(got, expected):
         np.testing.assert_allclose(a, b, rtol=0, atol=1e-5 * np.abs(b).max())
 
 
-@pytest.mark.parametrize(("op", "case", "batch"), EVERY)
-def test_value_is_the_defining_sum(op, case, batch):
-    x, w = arrays(case, batch)
-    with jax.numpy_rank_promotion("raise"):
-        y = jax.jit(lambda x, w: op(x, w, **options(op, case)))(x, w)
-    assert y.dtype == jnp.float32
-    assert_close(y, looped(op, x, w, **options(op, case)))
+@every(1, 3)
+def test_value_is_the_defining_sum(op, name, batch):
+    (x, w, _), *values, _ = computed(op, name, batch)
+    expected = looped(op, x, w, **options(op, CASES[op][name]))
+    for y in values:
+        assert y.dtype == jnp.float32
+        assert_close(y, expected)
 
 
-@pytest.mark.parametrize(("op", "case", "batch"), EVERY)
-def test_gradients_are_those_of_the_plain_operation(op, case, batch):
-    x, w = arrays(case, batch)
-    g = cotangent(op, case, x, w)
-    with jax.numpy_rank_promotion("raise"):
-        got = gradients(lambda x, w: op(x, w, **options(op, case)), x, w, g)
-    assert_close(got, gradients(lambda x, w: plain(op, x, w, **options(op, case)), x, w, g))
+@every(1, 3)
+def test_gradients_are_those_of_the_plain_operation(op, name, batch):
+    (x, w, g), *_, got = computed(op, name, batch)
+    how = options(op, CASES[op][name])
+    assert_close(got, gradients(lambda x, w: plain(op, x, w, **how), x, w, g))
 
 
-@pytest.mark.parametrize(("op", "case", "batch"), EVERY[::2])
-def test_gradients_are_finite_differences_of_the_loops(op, case, batch):
-    x, w = arrays(case, batch)
-    g = cotangent(op, case, x, w)
-    dx, dw = gradients(lambda x, w: op(x, w, **options(op, case)), x, w, g)
+@every(1)
+def test_gradients_are_finite_differences_of_the_loops(op, name, batch):
+    case = CASES[op][name]
+    (x, w, g), *_, (dx, dw) = computed(op, name, batch)
     ux, uw = arrays(case, batch + 10)
     ux = ux[:batch]
     # Both operations are linear in each argument, so a difference over any step is exact.
@@ -170,11 +200,11 @@ def test_gradients_are_finite_differences_of_the_loops(op, case, batch):
         assert difference == pytest.approx(expected, rel=0, abs=1e-5 * scale)
 
 
-@pytest.mark.parametrize(("op", "case", "batch"), EVERY[1::2])
-def test_pytorch_agrees(op, case, batch):
+@every(3)
+def test_pytorch_agrees(op, name, batch):
     torch = pytest.importorskip("torch")
-    x, w = arrays(case, batch)
-    g = cotangent(op, case, x, w)
+    case = CASES[op][name]
+    (x, w, g), _, *got = computed(op, name, batch)
     n = x.ndim - 2
     transposed = "_transpose" if op is conv_transpose else ""
     reference = getattr(torch.nn.functional, f"conv{transposed}{n}d")
@@ -183,13 +213,12 @@ def test_pytorch_agrees(op, case, batch):
     tw = torch.tensor(w.transpose(to_torch).copy(), requires_grad=True)
     ty = reference(tx, tw, **options(op, case))
     ty.backward(torch.tensor(np.moveaxis(g, -1, 1).copy()))
-    y, pullback = jax.vjp(lambda x, w: op(x, w, **options(op, case)), x, w)
     expected = (
         np.moveaxis(ty.detach().numpy(), 1, -1),
         np.moveaxis(tx.grad.numpy(), 1, -1),
         tw.grad.numpy().transpose(np.argsort(to_torch)),
     )
-    assert_close((y, *pullback(jnp.asarray(g))), expected)
+    assert_close(got, expected)
 
 
 SOME = [
@@ -208,15 +237,16 @@ def test_gradients_over_seeds(op, case, over_seeds):
     x, w = arrays(case, 2, leading=(3,))
     g = np.stack([cotangent(op, case, x[0], w[0])] * 3)
 
-    def grads(x, w, g):
-        return jax.vjp(lambda x, w: op(x, w, **options(op, case)), x, w)[1](g)
+    def grads(function):
+        def of(x, w, g):
+            return jax.vjp(lambda x, w: function(x, w, **options(op, case)), x, w)[1](g)
 
-    got = jax.jit(over_seeds(grads))(x, w, g)
+        return of
+
+    got = jax.jit(over_seeds(grads(op)))(x, w, g)
+    expected = jax.jit(grads(functools.partial(plain, op)))
     for seed in range(3):
-        expected = gradients(
-            lambda x, w: plain(op, x, w, **options(op, case)), x[seed], w[seed], g[seed]
-        )
-        assert_close(jax.tree.map(lambda a, s=seed: a[s], got), expected)
+        assert_close(jax.tree.map(lambda a, s=seed: a[s], got), expected(x[seed], w[seed], g[seed]))
 
 
 @pytest.mark.parametrize(("op", "case"), SOME)

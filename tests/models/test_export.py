@@ -9,24 +9,37 @@ from jax import export
 
 from msae_jax import models
 from msae_jax.config import ModelConfig
+from tests.models.variables import random_variables
 
 SMALL = {
-    "superres": {"channels": [8, 16], "decoder_channels": [8, 4]},
-    "conv": {"channels": [4, 8, 16]},
+    "msae": {"channels": [2, 3], "hidden": 8},
+    "superres": {"channels": [2, 3], "decoder_channels": [3, 2], "hidden": 8},
+    "conv": {"channels": [2, 3, 4]},
+    "pyramid": {"hidden": 8},
+    "pyramid-flat": {"hidden": 8},
+    "pyramid-vae": {"hidden": 8},
+    "lgta": {"hidden": 4, "features": 12},
 }
+QUICK = ("baseline", "conv")
+"""One without and one with convolutions; the sweep over all models is slow."""
+CASES = [
+    name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in models.names()
+]
 
 
-@pytest.mark.parametrize("name", models.names())
+@pytest.mark.usefixtures("quick_to_compile")
+@pytest.mark.parametrize("name", CASES)
 def test_a_symbolic_batch_reconstructs_as_a_known_one(name: str) -> None:
     model = models.build(ModelConfig(name, SMALL.get(name, {})))
-    variables = models.init_variables(model, jax.random.key(0), model.sample_shape)
+    variables = random_variables(model)
 
+    @jax.jit
     def reconstruct(x: jax.Array) -> jax.Array:
         return model.apply(variables, x).recon
 
     (batch,) = export.symbolic_shape("batch")
     shape = jax.ShapeDtypeStruct((batch, *model.sample_shape), np.float32)
-    exported = export.export(jax.jit(reconstruct))(shape)
+    exported = export.export(reconstruct)(shape)
     for size in (1, 7):
         x = jax.random.uniform(jax.random.key(size), (size, *model.sample_shape))
         expected = reconstruct(x)

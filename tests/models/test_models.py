@@ -5,6 +5,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy.special import expit
 
 from msae_jax import models
 from msae_jax.config import ModelConfig
@@ -13,7 +14,7 @@ from msae_jax.models.images import halve
 from msae_jax.models.layers import Linear
 from msae_jax.models.multiscale import adaptive_average_pool
 from msae_jax.models.output import Output, finish
-from msae_jax.system import compiling
+from tests.models.variables import random_variables
 
 PARAMETERS = {
     "msae": 137_024,
@@ -29,19 +30,21 @@ PARAMETERS = {
 }
 
 
+SMALL = {  # of the others, which compile as quickly, the sizes are those of their recipes
+    "msae": {"channels": [4, 8]},
+    "superres": {"channels": [4, 8], "decoder_channels": [4, 2]},
+    "conv": {"channels": [4, 4, 8]},
+}
+
+
 @pytest.fixture(scope="module")
-def made() -> dict[str, tuple]:
-    """Each model with its variables and a batch of three samples in [0, 1]."""
+def made(all_quick_to_compile: None) -> dict[str, tuple]:
+    """Each model with variables and a batch of three samples in [0, 1]."""
     found = {}
-    init = jax.jit(
-        models.init_variables,
-        static_argnums=(0, 2),
-        compiler_options=compiling.fast_compile_options(),
-    )
     for name in PARAMETERS:
-        model = models.build(ModelConfig(name))
+        model = models.build(ModelConfig(name, SMALL.get(name, {})))
         x = jax.random.uniform(jax.random.key(1), (3, *model.sample_shape))
-        found[name] = model, init(model, jax.random.key(0), model.sample_shape), x
+        found[name] = model, random_variables(model), x
     return found
 
 
@@ -61,15 +64,18 @@ def test_parameter_counts(name: str) -> None:
 @pytest.mark.parametrize("name", PARAMETERS)
 def test_encode_decode_and_call_agree(name: str, made: dict[str, tuple]) -> None:
     model, variables, x = made[name]
-    out = model.apply(variables, x)
-    z = model.apply(variables, x, method="encode")
-    recon = model.apply(variables, z, method="decode")
+
+    @jax.jit
+    def all_three(x: jax.Array) -> tuple[Output, jax.Array, jax.Array]:
+        z = model.apply(variables, x, method="encode")
+        return model.apply(variables, x), z, model.apply(variables, z, method="decode")
+
+    out, z, recon = all_three(x)
     assert out.recon.shape == x.shape
     np.testing.assert_allclose(out.z, z, atol=1e-6)
     np.testing.assert_allclose(out.recon.reshape(3, -1), recon.reshape(3, -1), atol=1e-6)
     if out.logits is not None:
-        sigmoid = 1 / (1 + np.exp(-np.asarray(out.logits, np.float64)))
-        np.testing.assert_allclose(out.recon, sigmoid, atol=1e-6)
+        np.testing.assert_allclose(out.recon, expit(np.asarray(out.logits, np.float64)), atol=1e-6)
     assert float(jnp.std(out.recon[0] - out.recon[1])) > 0  # it depends on the input
 
 

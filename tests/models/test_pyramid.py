@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -20,15 +19,9 @@ from msae_jax.recipes import recipe
 from msae_jax.results.controls import match
 from msae_jax.train.evaluation import embed, reconstruct
 from msae_jax.weights import Weights
+from tests.models.variables import random_variables
 
 RNG = np.random.default_rng(0)
-
-
-def random_variables(model: nn.Module) -> dict[str, Any]:
-    """Weights in PyTorch's initial range, without compiling what draws them."""
-    shape = model.sample_shape
-    shapes = jax.eval_shape(lambda: models.init_variables(model, jax.random.key(0), shape))
-    return jax.tree.map(lambda a: RNG.uniform(-0.3, 0.3, a.shape).astype(np.float32), dict(shapes))
 
 
 def blocks(x: np.ndarray, size: int) -> np.ndarray:

@@ -17,7 +17,8 @@ from msae_jax.errors import InputError
 from msae_jax.interop import load_torch, mapping, save_torch, write_tensors
 from msae_jax.recipes import recipe
 from msae_jax.train import losses
-from tests.models.test_pyramid import between, blocks, mlp, random_variables, weights_of
+from tests.models.test_pyramid import between, blocks, mlp, weights_of
+from tests.models.variables import random_variables
 
 RNG = np.random.default_rng(0)
 SHAPE, POOLS, LATENT_DIM = (30, 3), (7, 4), 5

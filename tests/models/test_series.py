@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from functools import partial
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,16 +12,11 @@ import pytest
 from msae_jax import models
 from msae_jax.config import ModelConfig
 from msae_jax.errors import InputError
+from tests.models.variables import random_variables
 
 SHAPE = (24, 3)
 SMALL = {"msae": {"channels": [4, 5], "pooled": [6, 3], "hidden": 8}, "baseline": {"hidden": [8]}}
 TAKERS = [name for name in models.names() if models.takes_series(name)]
-
-
-def random_variables(model: nn.Module) -> dict[str, Any]:
-    shape, rng = model.sample_shape, np.random.default_rng(0)
-    shapes = jax.eval_shape(lambda: models.init_variables(model, jax.random.key(0), shape))
-    return jax.tree.map(lambda a: rng.uniform(-0.3, 0.3, a.shape).astype(np.float32), dict(shapes))
 
 
 def test_which_models_take_channels() -> None:
@@ -31,15 +25,16 @@ def test_which_models_take_channels() -> None:
     assert not {"msae-mlp", "superres", "conv", "vae3", "vae5"} & {*TAKERS}
 
 
+@pytest.mark.usefixtures("quick_to_compile")
 @pytest.mark.parametrize("name", TAKERS)
 def test_a_model_of_channels_gives_what_it_was_given(name: str) -> None:
     model = models.build(ModelConfig(name, SMALL.get(name, {})), SHAPE, series=True)
     assert model.sample_shape == SHAPE
     variables = random_variables(model)
     x = jnp.asarray(np.random.default_rng(1).uniform(size=(2, *SHAPE)), jnp.float32)
-    out = model.apply(variables, x)
+    out = jax.jit(model.apply)(variables, x)
     assert out.recon.shape == x.shape
-    decoded = model.apply(variables, out.z, method="decode")
+    decoded = jax.jit(partial(model.apply, method="decode"))(variables, out.z)
     np.testing.assert_allclose(decoded, out.recon, atol=1e-6)
 
 

@@ -26,15 +26,16 @@ from msae_jax.runs.history import History
 from msae_jax.runs.writer import Writer
 
 SETTINGS = TrainConfig(
-    model=ModelConfig("conv", {"channels": [4, 4, 8], "latent_dim": 4}), batch_size=32, epochs=3
+    model=ModelConfig("baseline", {"hidden": [16], "latent_dim": 4}), batch_size=30, epochs=3
 )
 COMMAND = ["train", "--model", "baseline", "--epochs", "12", "--set", "hidden=[64]"]
+COMMAND += ["--batch-size", "100"]
 
 
 @pytest.fixture(scope="module")
-def finished(images: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def finished(signals: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
     run = tmp_path_factory.mktemp("finished") / "run"
-    fit_one(SETTINGS, images, out=run)
+    fit_one(SETTINGS, signals, out=run)
     return run
 
 
@@ -64,13 +65,13 @@ def start(out: Path) -> subprocess.Popen:
 
 
 def test_a_killed_run_resumes_bit_for_bit(tmp_path: Path) -> None:
-    """kill -9 at moments spread over a run's whole life, whatever it is doing then."""
+    """kill -9 while it starts and while it trains; tests/campaign has many more moments."""
     whole = tmp_path / "whole"
     process = start(whole)
     assert process.wait(timeout=120) == 0
     killed = tmp_path / "killed"
     kills = 0
-    moments: list[float | int] = [0.3, 1, 3, 6, 8, 11]  # seconds, then epochs logged
+    moments: list[float | int] = [1.0, 1, 6]  # seconds, then epochs logged
     for moment in moments:
         process = start(killed)
         begun = time.monotonic()
@@ -87,7 +88,7 @@ def test_a_killed_run_resumes_bit_for_bit(tmp_path: Path) -> None:
             time.sleep(0.002)
     process = start(killed)
     assert process.wait(timeout=120) == 0
-    assert kills >= 4
+    assert kills >= 2
     assert digests(killed) == digests(whole)
     logs = [
         [
@@ -116,7 +117,7 @@ def truncate(path: Path) -> None:
 @pytest.mark.parametrize("damage", [flip, truncate, Path.unlink])
 @pytest.mark.parametrize("item", ["weights", "training", "history", "meta"])
 def test_damage_is_found_and_resume_falls_back(
-    run: Path, images: Dataset, damage, item: str
+    run: Path, signals: Dataset, damage, item: str
 ) -> None:
     latest = run / "checkpoints" / "3"
     files = [latest / "meta" / "metadata"] if item == "meta" else array_files(latest / item)
@@ -126,7 +127,7 @@ def test_damage_is_found_and_resume_falls_back(
     if item != "training":
         with pytest.raises(CheckpointError, match=r"checkpoint .*3"):
             checkpoint.load(run)
-    resumed = fit_one(SETTINGS, images, out=run, resume=True)
+    resumed = fit_one(SETTINGS, signals, out=run, resume=True)
     assert len(resumed.messages) == 1
     assert "3" in resumed.messages[0]
     assert [p.name for p in (run / "checkpoints-damaged").iterdir()] == ["3"]
@@ -134,29 +135,29 @@ def test_damage_is_found_and_resume_falls_back(
     assert len((run / "metrics.jsonl").read_text().splitlines()) == 3
 
 
-def test_what_falls_back_ends_at_the_same_bits(finished: Path, run: Path, images: Dataset) -> None:
+def test_what_falls_back_ends_at_the_same_bits(finished: Path, run: Path, signals: Dataset) -> None:
     for file in array_files(run / "checkpoints" / "3" / "weights"):
         flip(file)
-    fit_one(SETTINGS, images, out=run, resume=True)
+    fit_one(SETTINGS, signals, out=run, resume=True)
     assert digests(run) == digests(finished)
 
 
-def test_a_half_written_checkpoint_is_ignored(run: Path, images: Dataset) -> None:
+def test_a_half_written_checkpoint_is_ignored(run: Path, signals: Dataset) -> None:
     half = run / "checkpoints" / "4.orbax-checkpoint-tmp"
     (half / "weights").mkdir(parents=True)
     (half / "weights" / "manifest.ocdbt").write_bytes(b"half")
     assert checkpoint.load(run).epoch == 3
-    longer = fit_one(replace(SETTINGS, epochs=4), images, out=run, resume=True)
+    longer = fit_one(replace(SETTINGS, epochs=4), signals, out=run, resume=True)
     assert longer.messages == []
     assert checkpoint.load(run).epoch == 4
 
 
-def test_all_damaged_is_an_error_that_lists_them(run: Path, images: Dataset) -> None:
+def test_all_damaged_is_an_error_that_lists_them(run: Path, signals: Dataset) -> None:
     for step in (run / "checkpoints").iterdir():
         flip(step / "meta" / "metadata")
     for _ in range(2):  # asking again does not start from scratch
         with pytest.raises(CheckpointError, match="no checkpoint of this run is usable"):
-            fit_one(SETTINGS, images, out=run, resume=True)
+            fit_one(SETTINGS, signals, out=run, resume=True)
     assert not (run / "checkpoints-damaged").exists()
 
 
@@ -176,24 +177,38 @@ def test_a_best_that_cannot_be_read_is_not_passed_over_in_silence(run: Path) -> 
         assert checkpoint.load_all(run, best=True).number == latest
 
 
-def test_a_checkpoint_of_another_run_is_refused(run: Path, images: Dataset, tmp_path: Path) -> None:
+def test_a_checkpoint_of_another_run_is_refused(
+    run: Path, signals: Dataset, tmp_path: Path
+) -> None:
     """Its own digests are right: what tells is the configuration of the run that it lies in."""
-    fit_one(replace(SETTINGS, seed=7), images, out=tmp_path / "other")
+    fit_one(replace(SETTINGS, seed=7), signals, out=tmp_path / "other")
     shutil.rmtree(run / "checkpoints" / "3")
     shutil.copytree(tmp_path / "other" / "checkpoints" / "3", run / "checkpoints" / "3")
     with pytest.raises(CheckpointError, match="of another run: seed is 7, the run's 0"):
         checkpoint.load(run)
     with pytest.raises(InputError, match="holds another run"):
-        fit_one(SETTINGS, images, out=run, resume=True)
+        fit_one(SETTINGS, signals, out=run, resume=True)
 
 
 def test_a_checkpoint_tells_where_it_comes_from(finished: Path) -> None:
     opened = checkpoint.load(finished / "checkpoints" / "2")
     assert opened.epoch == 2
-    assert opened.config["model"]["name"] == "conv"
-    assert opened.sample_shape == [28, 28, 1]
+    assert opened.config["model"]["name"] == "baseline"
+    assert opened.sample_shape == [128]
     assert opened.versions["jax"] == jax.__version__
+
+
+def test_batch_statistics_go_on_where_they_were(images: Dataset, tmp_path: Path) -> None:
+    model = ModelConfig("conv", {"channels": [2, 2, 2], "latent_dim": 2})
+    settings = TrainConfig(model=model, batch_size=35, epochs=2)
+    fit_one(settings, images, out=tmp_path / "whole")
+    fit_one(replace(settings, epochs=1), images, out=tmp_path / "parts")
+    fit_one(settings, images, out=tmp_path / "parts", resume=True)
+    assert digests(tmp_path / "parts") == digests(tmp_path / "whole")
+    opened = checkpoint.load(tmp_path / "parts")
+    assert opened.sample_shape == [28, 28, 1]
     assert set(opened.variables) == {"params", "batch_stats"}
+    assert len(jax.tree.leaves(opened.variables["batch_stats"])) == 5 * 3
 
 
 def lines(epochs: int) -> History:
@@ -219,14 +234,14 @@ def test_members_keep_histories_of_their_own_length(
     )
 
 
-def test_a_checkpoint_of_another_version_says_so(run: Path, images: Dataset) -> None:
+def test_a_checkpoint_of_another_version_says_so(run: Path, signals: Dataset) -> None:
     """Before histories were an array, there was no such item."""
     for step in (run / "checkpoints").iterdir():
         shutil.rmtree(step / "history")
     with pytest.raises(CheckpointError, match="it has no history, as those of other versions"):
         checkpoint.load(run)
     with pytest.raises(CheckpointError, match="it has no history, as those of other"):
-        fit_one(SETTINGS, images, out=run, resume=True)
+        fit_one(SETTINGS, signals, out=run, resume=True)
 
 
 def test_histories_of_many_members_take_little_memory(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from msae_jax.runs import checkpoint, directory, store
 from msae_jax.train.seeds import Member
 
 SETTINGS = TrainConfig(
-    model=ModelConfig("baseline", {"hidden": [16], "latent_dim": 4}), batch_size=32, epochs=2
+    model=ModelConfig("baseline", {"hidden": [16], "latent_dim": 4}), batch_size=30, epochs=2
 )
 
 

@@ -12,6 +12,7 @@ from msae_jax.data import Dataset
 from msae_jax.system import compiling
 
 
+@pytest.mark.slow  # `make test` compiles everything quickly
 @pytest.mark.parametrize("model", ["msae", "baseline"])
 def test_quick_programs_give_the_bits_of_others(model: str, signals: Dataset) -> None:
     task = train.make_task(TrainConfig(model=ModelConfig(model)), signals)

@@ -19,6 +19,7 @@ from msae_jax.runs import checkpoint, directory
 from msae_jax.system import distributed
 
 MODEL = ["--model", "baseline", "--set", "hidden=[16]", "--epochs", "2", "--optimizer", "sgd"]
+MODEL += ["--batch-size", "100"]
 
 
 def free_port() -> int:
@@ -55,7 +56,7 @@ def together(out: Path, *args: str) -> None:
         assert process.returncode == 0, output
 
 
-@pytest.mark.parametrize("data_devices", ["1", "2"])
+@pytest.mark.parametrize("data_devices", ["1", pytest.param("2", marks=pytest.mark.slow)])
 def test_two_processes_give_the_result_of_one(tmp_path: Path, data_devices: str) -> None:
     """Seeds spread over both: the same bits. A batch split between them: 1e-6 relative."""
     single = train(tmp_path / "one", "--seeds", "3")
@@ -74,7 +75,7 @@ def test_two_processes_give_the_result_of_one(tmp_path: Path, data_devices: str)
         assert a[-1]["test_mse"] == pytest.approx(b[-1]["test_mse"], rel=1e-6)
 
 
-@pytest.mark.parametrize("failing", [0, 1])
+@pytest.mark.parametrize("failing", [pytest.param(0, marks=pytest.mark.slow), 1])
 def test_an_error_of_one_process_ends_all(tmp_path: Path, failing: int) -> None:
     """JAX would wait at exit for those that are gone, 80 seconds and more, and abort."""
     own = ([], [])
@@ -93,6 +94,7 @@ def test_an_error_of_one_process_ends_all(tmp_path: Path, failing: int) -> None:
         assert "start all again with --resume" in output[0].splitlines()[-1]
 
 
+@pytest.mark.slow
 def test_an_error_of_all_processes_is_reported_by_each(tmp_path: Path) -> None:
     processes = start_two(tmp_path / "run", "--seeds", "2", "--batch-size", "0")
     output = [process.communicate(timeout=60)[1] for process in processes]
@@ -130,6 +132,7 @@ def test_sigterm_ends_a_process_among_others(tmp_path: Path) -> None:
             process.kill()
 
 
+@pytest.mark.slow
 def test_processes_with_unequal_numbers_of_devices_are_refused(tmp_path: Path) -> None:
     processes = start_two(
         tmp_path / "run", "--seeds", "2", own=(["--host-devices", "1"], ["--host-devices", "2"])

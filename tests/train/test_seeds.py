@@ -40,6 +40,12 @@ MSAE = TrainConfig(model=ModelConfig("msae", {"channels": [2, 4]}), batch_size=3
 CASES = [(BASELINE, "signals"), (MSAE, "signals"), (CONV, "images"), (VAE, "images")]
 
 
+def quick_or_slow(*cases: tuple) -> list:
+    """Marks all but the first as slow: every model, and every way to lie on devices."""
+    first, *others = cases
+    return [first, *(pytest.param(*case, marks=pytest.mark.slow) for case in others)]
+
+
 def train_many(
     settings: TrainConfig,
     dataset: Dataset,
@@ -87,7 +93,7 @@ def assert_same_bits(many: train.TrainState, k: int, one: train.TrainState) -> N
 
 @pytest.mark.parametrize(
     ("settings", "name", "devices"),
-    [*((*case, 1) for case in CASES), (BASELINE, "signals", 8), (VAE, "images", 8)],
+    quick_or_slow(*((*case, 1) for case in CASES), (BASELINE, "signals", 8), (VAE, "images", 8)),
 )
 def test_seed_k_of_many_is_seed_k_alone(settings: TrainConfig, name: str, devices, request) -> None:
     dataset = request.getfixturevalue(name)
@@ -102,10 +108,10 @@ def test_seed_k_of_many_is_seed_k_alone(settings: TrainConfig, name: str, device
 
 @pytest.mark.parametrize(
     ("settings", "name", "data_devices", "per_batch"),
-    [
-        *((BASELINE, "signals", *how) for how in ((1, 1), (2, 2), (2, 1), (8, 4))),
+    quick_or_slow(
         *((*case, 4, 2) for case in CASES),
-    ],
+        *((BASELINE, "signals", *how) for how in ((1, 1), (2, 2), (2, 1), (8, 4))),
+    ),
 )
 def test_batched_and_split_members_agree(
     settings: TrainConfig, name: str, data_devices: int, per_batch: int, request
@@ -199,7 +205,7 @@ def test_members_vary_what_they_say(images: Dataset) -> None:
         assert (noise[k] != noise[0]).any() == ("n" in moved)
 
 
-@pytest.mark.parametrize("beta", [0.0, 4.0])
+@pytest.mark.parametrize("beta", [pytest.param(0.0, marks=pytest.mark.slow), 4.0])
 def test_tuned_members_train_as_their_own_configuration(images: Dataset, beta: float) -> None:
     """Learning rate and beta as arrays of one program, against a program made for each."""
     members = [Member(0, learning_rate=1e-3, beta=1.0), Member(1, learning_rate=3e-3, beta=beta)]
@@ -263,6 +269,8 @@ def test_a_batch_of_seeds_is_halved_until_it_fits_the_memory(
     signals: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A device that holds two members; what does not fit takes the states with it."""
+    alone = jax.devices()[:1]
+    monkeypatch.setattr(jax, "devices", lambda: alone)
     tried = []
 
     def train_epoch(*args: Any, spread: Spread, **kwargs: Any) -> Any:
@@ -277,9 +285,7 @@ def test_a_batch_of_seeds_is_halved_until_it_fits_the_memory(
     members = [Member(seed) for seed in range(7)]
     task = seeds.make_task(BASELINE, signals, members)
     settings = replace(BASELINE, optimizer=replace(SGD, learning_rate=1e-3))
-    trainer = Trainer(
-        task, settings, members, signals, seeds_per_batch=7, data_devices=len(jax.devices())
-    )
+    trainer = Trainer(task, settings, members, signals, seeds_per_batch=7)
     first = trainer.epoch([True] * 7)
     trainer.epoch([True] * 7)
     assert tried == [7, 4, 2, 2]

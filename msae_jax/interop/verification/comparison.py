@@ -141,14 +141,8 @@ def _rows(
     def zeros(tolerance: float, scale: float) -> dict[str, _Limit]:
         return dict.fromkeys(zero, _Limit(GLOBAL, tolerance, scale))
 
-    sizes_of = {name: float(np.abs(a).max(initial=0.0)) for name, a in exact.outputs.items()}
-    large = {
-        name: _Limit(ABOVE_ONE, 1e-5, size)
-        for name, size in sizes_of.items()
-        if 1 < size < math.inf
-    }
     rows = [
-        _Row("outputs", lambda t: t.outputs, ABSOLUTE, 1e-5, large),
+        _Row("outputs", lambda t: t.outputs, ABSOLUTE, 1e-5, _above_one(exact)),
         _Row("layers, evaluation", lambda t: t.evaluation, LARGEST, 1e-5),
         _Row("layers, training", lambda t: t.training, LARGEST, 1e-5),
         _Row("loss", lambda t: {"first step": t.losses[:1]}, NORM, 1e-5),
@@ -187,6 +181,14 @@ def _rows(
                 _Row(f"second moments {after}", second, NORM, 1e-2, zeros(1e-2, whole**2)),
             ]
     return rows
+
+
+def _above_one(exact: Trace) -> dict[str, _Limit]:
+    """Returns the limits of the outputs whose largest value is above 1: relative to that."""
+    sizes = {name: float(np.abs(a).max(initial=0.0)) for name, a in exact.outputs.items()}
+    return {
+        name: _Limit(ABOVE_ONE, 1e-5, size) for name, size in sizes.items() if 1 < size < math.inf
+    }
 
 
 def _check(row: _Row, name: str, ours: np.ndarray, torch: np.ndarray, exact: np.ndarray) -> Check:

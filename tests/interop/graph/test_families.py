@@ -18,9 +18,15 @@ torch = pytest.importorskip("torch", reason="PyTorch is not installed (the torch
 
 from tests.interop.graph import families  # noqa: E402
 
-NAMES = list(families.FAMILIES)
-IN_PLACE = ("conv-norm", "unet", "residual")
-BUFFERS = ("conv-norm", "wave", "residual")
+QUICK = ("dense", "conv-norm", "lstm", "transformer")
+"""One of each kind of layers; the sweep over all families is slow."""
+
+
+def swept(*names):
+    marked = [n if n in QUICK else pytest.param(n, marks=pytest.mark.slow) for n in names]
+    return pytest.mark.parametrize("name", marked)
+
+
 jit = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
 """Compiling is most of what these tests do, and the last bits do not matter to them."""
 
@@ -113,14 +119,14 @@ def compare(folder, name, monkeypatch, **settings):
     return read, found
 
 
-@pytest.mark.parametrize("name", NAMES)
+@swept(*families.FAMILIES)
 def test_outputs_and_gradients(name, tmp_path, monkeypatch):
     read, found = compare(tmp_path, name, monkeypatch)
     assert not found.buffers
     assert read.graph.nodes
 
 
-@pytest.mark.parametrize("name", NAMES)
+@swept(*families.FAMILIES)
 def test_float32_at_another_batch_size(name, tmp_path, monkeypatch):
     path = tmp_path / f"{name}.pt2"
     module = families.exported(name, path=path, decompose=False)
@@ -133,13 +139,13 @@ def test_float32_at_another_batch_size(name, tmp_path, monkeypatch):
         assert got.dtype == str(y.dtype).removeprefix("torch.").replace("int64", "int32")
 
 
-@pytest.mark.parametrize("name", BUFFERS)
+@swept("conv-norm", "wave", "residual")
 def test_training_and_its_buffers(name, tmp_path, monkeypatch):
     _, found = compare(tmp_path, name, monkeypatch, train=True)
     assert any("running_var" in key for key in found.buffers)
 
 
-@pytest.mark.parametrize("name", IN_PLACE)
+@swept("conv-norm", "unet", "residual")
 def test_changes_in_place(name, tmp_path, monkeypatch):
     read, found = compare(tmp_path, name, monkeypatch, train=True, decompose=False)
     operators = {node.operator for node in read.graph.nodes}
@@ -159,7 +165,12 @@ def test_a_training_graph_evaluates_by_the_running_statistics(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "decompose"), [("lstm", True), ("transformer", False), ("conv-vae", True)]
+    ("name", "decompose"),
+    [
+        pytest.param("lstm", True, marks=pytest.mark.slow),
+        ("transformer", False),
+        pytest.param("conv-vae", True, marks=pytest.mark.slow),
+    ],
 )
 def test_dropout_draws_with_the_key_and_is_off_in_evaluation(name, decompose, tmp_path):
     path = tmp_path / f"{name}.pt2"

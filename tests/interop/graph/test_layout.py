@@ -16,6 +16,8 @@ from msae_jax.interop.graph.table import find
 torch = pytest.importorskip("torch", reason="PyTorch is not installed (the torch extra)")
 nn = torch.nn
 
+pytestmark = pytest.mark.usefixtures("all_quick_to_compile")
+
 BATCH = 7  # no other axis is as long
 
 
@@ -33,7 +35,7 @@ def permutations(tmp_path, module, *shape):
     )
     with torch.no_grad():
         wanted = module(x).numpy()
-    found = opened.module.apply(opened.variables, jnp.asarray(x.numpy()))
+    found = jax.jit(opened.module.apply)(opened.variables, jnp.asarray(x.numpy()))
     found = found[0] if type(found) is tuple else found.recon
     np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-5)
     return count(traced.jaxpr)

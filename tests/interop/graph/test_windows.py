@@ -12,6 +12,8 @@ from msae_jax.interop.graph.table import find
 torch = pytest.importorskip("torch", reason="PyTorch is not installed (the torch extra)")
 F = torch.nn.functional
 
+pytestmark = pytest.mark.usefixtures("all_quick_to_compile")
+
 
 def with_gradients(ours, theirs, *arrays):
     """Compares a function's value, and the gradients of its product with fixed numbers."""
@@ -19,9 +21,15 @@ def with_gradients(ours, theirs, *arrays):
     wanted = theirs(*tensors)
     g = np.random.default_rng(1).normal(size=wanted.shape).astype(np.float32)
     wanted.backward(torch.from_numpy(g))
-    found, pullback = jax.vjp(ours, *map(jnp.asarray, arrays))
+
+    @jax.jit
+    def value_and_gradients(g, *arrays):
+        found, pullback = jax.vjp(ours, *arrays)
+        return found, pullback(g)
+
+    found, gradients = value_and_gradients(g, *arrays)
     np.testing.assert_allclose(found, wanted.detach().numpy(), rtol=1e-5, atol=1e-6)
-    for ours_grad, tensor in zip(pullback(jnp.asarray(g)), tensors, strict=True):
+    for ours_grad, tensor in zip(gradients, tensors, strict=True):
         np.testing.assert_allclose(ours_grad, tensor.grad.numpy(), rtol=1e-5, atol=1e-5)
 
 

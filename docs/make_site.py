@@ -20,6 +20,9 @@ ROOT = Path(__file__).resolve().parents[1]
 PAGES = ("CONTRIBUTING.md", "CHANGELOG.md", "figures/ledger.md")
 """What lies elsewhere in the repository and is a page of the site, too."""
 
+ASSETS = ("extra.css", "iframe-worker.js")
+"""What of docs/ zensical.toml names."""
+
 REPOSITORY = "https://github.com/msae-jax/msae_jax/blob/main"
 LINK = re.compile(r"(\]\()([^)#\s]+)([^)]*\))")
 
@@ -38,7 +41,7 @@ def stage(target: Path) -> list[Path]:
         page = target / places[source]
         page.parent.mkdir(parents=True, exist_ok=True)
         page.write_text(_relinked(text, source, places, shown), "utf-8")
-    for source in shown | {Path("docs/extra.css")}:
+    for source in shown | {Path("docs") / name for name in ASSETS}:
         file = target / _place(source)
         file.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(ROOT / source, file)

@@ -42,7 +42,7 @@ def project(
 
     Args:
       method: `pca` (exact), `tsne` (van der Maaten and Hinton, 2008; started from the PCA) or
-        `umap` (McInnes et al., 2018), where umap-learn is installed.
+        `umap` (McInnes et al., 2018), which needs the extra `umap`. One seed gives one picture.
       seed: used by `tsne` and `umap`.
       perplexity: used by `tsne` only, below N.
       neighbors, min_dist: used by `umap` only; neighbors below N.
@@ -74,13 +74,15 @@ def _pca(z: np.ndarray) -> Projection:
 
 def _tsne(z: np.ndarray, seed: int, perplexity: float) -> np.ndarray:
     from sklearn.manifold import TSNE
+    from threadpoolctl import threadpool_limits
 
     if not 0 < perplexity < len(z):
         raise InputError(
             f"perplexity must be above 0 and below the {len(z)} samples, got {perplexity:g}."
         )
     tsne = TSNE(2, perplexity=perplexity, init="pca", learning_rate="auto", random_state=seed)
-    return tsne.fit_transform(z).astype(np.float64)
+    with threadpool_limits(2, user_api="openmp"):  # of more, the order of a sum is never the same
+        return tsne.fit_transform(z).astype(np.float64)
 
 
 def _umap(z: np.ndarray, seed: int, neighbors: int, min_dist: float) -> np.ndarray:
@@ -88,7 +90,8 @@ def _umap(z: np.ndarray, seed: int, neighbors: int, min_dist: float) -> np.ndarr
         from umap import UMAP
     except ImportError:
         raise InputError(
-            "umap needs the package umap-learn (pip install umap-learn), or use 'pca' or 'tsne'."
+            "umap needs umap-learn, not installed: pip install 'msae-jax[umap]' (in a checkout: "
+            "pip install -e '.[umap]'), or use 'pca' or 'tsne'."
         ) from None
     if not 2 <= neighbors < len(z):
         raise InputError(

@@ -34,8 +34,6 @@ if TYPE_CHECKING:
     from msae_jax.explorer import Request, SeriesData
     from msae_jax.explorer.columns import Column
 
-PROJECTIONS = ("pca", "tsne", "umap")
-
 
 @app.command()
 @reads("data")
@@ -83,8 +81,10 @@ def explore(
 
 def _check(out: Path, projection: str, overwrite: bool) -> None:
     """Raises InputError where something cannot be, before anything is computed."""
-    if projection not in PROJECTIONS:
-        raise unknown_name("projection", projection, PROJECTIONS)
+    from msae_jax.analysis.projections import METHODS
+
+    if projection not in METHODS:
+        raise unknown_name("projection", projection, METHODS)
     if out.suffix.lower() not in (".html", ".htm"):
         raise InputError(f"--out must end in .html, got {out}.")
     if out.exists() and not overwrite:
@@ -137,7 +137,10 @@ def _request(
     )
     check_channel_order(path, first.model, part.x)
     series = _own_series(settings.data, dataset) if of_series else None
-    return Request(models, part.x, part.y, settings.data, split, series=series), odd
+    request = Request(
+        models, part.x, part.y, settings.data, split, series=series, classes=dataset.classes
+    )
+    return request, odd
 
 
 def _own_series(name: str, dataset: Dataset) -> SeriesData:
@@ -175,7 +178,8 @@ def _other_series(models: list[w.Weights], name: str) -> Request:
         trained_on = None
     assert trained_on is None or isinstance(trained_on, Windows)
     y = labels_of(series, windows)
-    return Request(models, windows, y, name, "all", series=SeriesData(series, known, trained_on))
+    told = SeriesData(series, known, trained_on)
+    return Request(models, windows, y, name, "all", series=told, classes=series.classes)
 
 
 def _extra(request: Request) -> list[Column]:

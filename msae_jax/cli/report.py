@@ -36,7 +36,7 @@ def report(
     out: Annotated[Path, typer.Option(help="The .html file to write.")],
     metric: Annotated[str, typer.Option(help="What runs are compared by.")] = "test_mse",
     certificate: Annotated[
-        list[Path] | None, typer.Option(help="A file of `msae verify --json` to add.")
+        list[Path] | None, typer.Option(help="A file of `msae verify --json` or `export` to add.")
     ] = None,
     samples: Annotated[int, typer.Option(min=1, max=64, help="Test samples to show.")] = 8,
     data: Annotated[

@@ -64,7 +64,7 @@ def load(name: str | Path) -> Dataset:
         raise InputError(f"{path}: holds {len(x)} samples and {len(y)} labels")
     parts = _by_hash(x) if options.split == "hash" else _by_permutation(len(x))
     train_split, test_split = (Split(x[i], None if y is None else y[i]) for i in parts)
-    return Dataset(str(name), train_split, test_split)
+    return Dataset(str(name), train_split, test_split, classes=_classes(content))
 
 
 def _by_permutation(n: int) -> tuple[np.ndarray, np.ndarray]:
@@ -223,7 +223,8 @@ def _read(path: Path, options: Options) -> Mapping[str, np.ndarray]:
         table = read_csv(path, options)
         if table.notes:
             note(f"{path}: {'; '.join(table.notes)}")
-        return {"x": table.x} | ({} if table.y is None else {"y": table.y})
+        found = {"x": table.x, "y": table.y, "classes": table.classes}
+        return {key: np.asarray(value) for key, value in found.items() if value is not None}
     for option in CSV_ONLY:
         if getattr(options, option) is not None:
             raise InputError(f"{path}: --{option} is for .csv files")
@@ -247,6 +248,12 @@ def single(content: Mapping[str, np.ndarray], path: Path) -> np.ndarray:
         f"{path}: holds the arrays {', '.join(sorted(content)) or '(none)'}; expected one array, "
         "or 'x' (and 'y'), or, to train on, 'train' and 'test' or 'x_train' and 'x_test'"
     )
+
+
+def _classes(content: Mapping[str, np.ndarray]) -> tuple[str, ...] | None:
+    """Returns the texts that the labels of a `.csv` file number; other files hold no text."""
+    found = content.get("classes")
+    return None if found is None or found.dtype.kind != "U" else tuple(found.tolist())
 
 
 def _labels(content: Mapping[str, np.ndarray], key: str, path: Path) -> np.ndarray | None:

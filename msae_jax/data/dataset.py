@@ -54,6 +54,7 @@ class Dataset:
 
     Attributes:
       series: of windows of series, what a run must know of them (`series.dataset.Facts`).
+      classes: what the labels stand for, label i for `classes[i]`; None where they are numbers.
 
     Raises: InputError if a split is empty, the two differ, or labels do not match their samples.
     """
@@ -62,6 +63,7 @@ class Dataset:
     train: Split
     test: Split
     series: Any = None
+    classes: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         for part, (x, y) in {"train": self.train, "test": self.test}.items():

@@ -40,6 +40,7 @@ class IdxImages(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # typ
     url: str
     layouts: tuple[str, ...]
     folder: Path | None = None  # where the files are, if not to be downloaded
+    classes: tuple[str, ...] | None = None  # what the labels stand for, where they are no digits
 
     def _info(self) -> tfds.core.DatasetInfo:
         return tfds.core.DatasetInfo(
@@ -78,6 +79,10 @@ class MsaeMnist(IdxImages):
 class MsaeFashionMnist(IdxImages):
     url = "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/"
     layouts = ("fashion_mnist", "FashionMNIST/raw", "raw", ".")
+    classes = (
+        "T-shirt", "Trousers", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag",
+        "Ankle boot",
+    )  # fmt: skip
 
 
 BUILDERS = {"mnist": MsaeMnist, "fashion_mnist": MsaeFashionMnist}
@@ -109,7 +114,7 @@ def load(name: str, *, data_dir: str | Path | None = None, streaming: bool = Fal
             where = _mismatch(builder, folder) if folder else None
             raise InputError(where or " ".join(str(error).split())) from error
     train, test = (Records(builder, part).split(streaming=streaming) for part in ("train", "test"))
-    return Dataset(name, train, test)
+    return Dataset(name, train, test, classes=builder.classes)
 
 
 mnist = functools.partial(load, "mnist")

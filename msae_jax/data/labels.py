@@ -32,8 +32,12 @@ def likely(form: Form, features: list[int]) -> int | None:
     return whole[0] if len(values) <= max(2, len(rows) // 2) else None
 
 
-def numbered(cells: list[str], name: str, notes: list[str]) -> np.ndarray:
-    """Returns labels int32 [N]: whole numbers as they are, text by its place in the alphabet.
+def numbered(
+    cells: list[str], name: str, notes: list[str]
+) -> tuple[np.ndarray, tuple[str, ...] | None]:
+    """Returns labels int32 [N], and of text the classes that they number, in alphabetical order.
+
+    Whole numbers stay as they are, without classes.
 
     Raises: InputError for whole numbers beside anything else, fractions, or no label at all.
     """
@@ -42,7 +46,7 @@ def numbered(cells: list[str], name: str, notes: list[str]) -> np.ndarray:
     if len(numbers) == len(cells) and all(number.is_integer() for number in numbers):
         if max(map(abs, numbers)) >= 2**31:
             raise InputError(f"column {name!r}: the labels do not fit int32")
-        return np.array(numbers, np.float64).astype(np.int32)
+        return np.array(numbers, np.float64).astype(np.int32), None
     if numbers or "" in cells:
         raise InputError(
             f"column {name!r} cannot be labels: expected whole numbers in every line, or text in "
@@ -53,4 +57,4 @@ def numbered(cells: list[str], name: str, notes: list[str]) -> np.ndarray:
     more = ", ..." if len(classes) > 4 else ""
     notes.append(f"the labels of column {name!r} are numbered: {shown}{more}")
     number = {text: i for i, text in enumerate(classes)}
-    return np.array([number[cell] for cell in cells], np.int32)
+    return np.array([number[cell] for cell in cells], np.int32), tuple(classes)

@@ -24,11 +24,15 @@ UNNAMED = ("", "unnamed: 0")  # what pandas writes above an index, and reads bac
 
 @dataclass(frozen=True)
 class Table:
-    """x: the features, float32 [N, D]. y: the labels, int32 [N], or None. notes: the guesses."""
+    """x: the features, float32 [N, D]. y: the labels, int32 [N], or None. notes: the guesses.
+
+    classes: the texts that the labels number, where they are text.
+    """
 
     x: np.ndarray
     y: np.ndarray | None
     notes: list[str]
+    classes: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -107,12 +111,12 @@ def _read(raw: bytes, options: Options) -> Table:
                 f"column {name} holds few whole numbers beside fractions: if they are labels, "
                 f"--label {name} says so"
             )
-    y = None
+    y, classes = None, None
     if plan.label is not None:
-        y = labels.numbered(texts[plan.label], plan.names[plan.label], notes)
+        y, classes = labels.numbered(texts[plan.label], plan.names[plan.label], notes)
     if notes:
         notes.append(f"{len(x)} samples of {x.shape[1]} features")
-    return Table(x, y, notes)
+    return Table(x, y, notes, classes)
 
 
 def encoding_of(raw: bytes) -> str:

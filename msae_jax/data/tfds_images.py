@@ -64,7 +64,15 @@ def load(name: str, *, streaming: bool = False) -> Dataset:
         name,
         train=Records(builder, "train").split(streaming=streaming),
         test=Records(builder, test).split(streaming=streaming),
+        classes=_classes(builder),
     )
+
+
+def _classes(builder: tfds.core.DatasetBuilder) -> tuple[str, ...] | None:
+    features = builder.info.features
+    label = features["label"] if "label" in features else None
+    known = isinstance(label, tfds.features.ClassLabel) and label.num_classes
+    return tuple(label.names) if known else None
 
 
 def _check_namespace(title: str) -> None:

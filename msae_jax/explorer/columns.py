@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,14 +11,6 @@ from msae_jax import data
 from msae_jax.data.options import named, parse
 from msae_jax.errors import InputError, unknown_name
 from msae_jax.explorer.packing import packed
-
-CLASSES = {
-    "fashion_mnist": (
-        "T-shirt", "Trousers", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag",
-        "Ankle boot",
-    ),
-}  # fmt: skip
-"""What the class numbers of known data sets stand for."""
 
 MOST_CLASSES = 64
 """A column of more different whole numbers is shown as a scale."""
@@ -31,14 +24,17 @@ class Column(NamedTuple):
     names: tuple[str, ...] | None = None
 
 
-def of_labels(name: str, values: np.ndarray, dataset: str = "") -> Column:
-    """Returns labels `[N]` as a column of classes, or as numbers where there are too many."""
+def of_labels(name: str, values: np.ndarray, classes: Sequence[str] | None = None) -> Column:
+    """Returns labels `[N]` as a column of classes, or as numbers where there are too many.
+
+    Args:
+      classes: what label i stands for, where the labels are no mere numbers.
+    """
     found, place = np.unique(values, return_inverse=True)
-    if len(found) > MOST_CLASSES:
+    if classes is None and len(found) > MOST_CLASSES:
         return Column(name, values.astype(np.float32))
-    known = CLASSES.get(dataset.partition("?")[0].removeprefix("tfds:"), ())
-    fits = found.min(initial=0) >= 0 and found.max(initial=0) < len(known)
-    names = tuple(known[i] if fits else str(i) for i in found)
+    known = dict(enumerate(classes or ()))
+    names = tuple(known.get(i, str(i)) for i in found.tolist())
     return Column(name, place.astype(np.int32), names)
 
 
@@ -68,7 +64,7 @@ def of_file(name: str, column: str, split: str) -> Column:
             raise error from None
         labels = dataset.train.y if split == "train" else dataset.test.y
         assert labels is not None
-        return of_labels(column, labels)
+        return of_labels(column, labels, dataset.classes)
 
 
 def as_values(column: Column) -> dict[str, Any]:

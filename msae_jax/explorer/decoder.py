@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import functools
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
+import flax.linen as nn
+import jax
 import numpy as np
 
 from msae_jax.errors import InputError
 from msae_jax.explorer.packing import packed
+from msae_jax.interop.autoencoder import Autoencoder
 
 if TYPE_CHECKING:
     from msae_jax.export.graph import Graph, Node
@@ -29,16 +33,38 @@ SPATIAL = ("Conv", "ConvTranspose", "MaxPool", "AveragePool")
 MAX_NODES = 20_000
 
 
-def decoder(weights: Weights) -> dict[str, Any]:
+def decoder(weights: Weights, sample_shape: tuple[int, ...]) -> dict[str, Any]:
     """Returns the graph of a model's decoder for one latent, as JSON values.
 
+    Args:
+      sample_shape: of the samples that are shown, as which reconstructions are laid out.
+
     Raises:
-      InputError: the decoder cannot be traced, or the page lacks what it is made of.
+      InputError: the decoder reads more than a latent, cannot be traced, or is made of what the
+        page lacks.
     """
     from msae_jax.export import graph, parts
 
     function, inputs = parts.part(weights, "decode")
-    return as_values(graph.trace(function, inputs, batch=1))
+    x = jax.ShapeDtypeStruct((1, *sample_shape), np.float32)
+    latents, read = jax.eval_shape(parts.part(weights, "encode")[0], x).size, inputs[0].size
+    if latents != read:
+        raise InputError(
+            f"the decoder of {weights.config.model.name} reads {read} values, more than the "
+            f"{latents} latents of a sample, as conditional models do: a page cannot set the "
+            "others. The other commands (embed, reconstruct) take the model."
+        )
+    laid_out = functools.partial(_laid_out, weights.model, function, x)
+    return as_values(graph.trace(laid_out, inputs, batch=1))
+
+
+def _laid_out(
+    model: nn.Module, decode: Callable[[jax.Array], jax.Array], x: jax.ShapeDtypeStruct,
+    z: jax.Array,
+) -> jax.Array:  # fmt: skip
+    """Returns what a latent decodes to, of a program, too, with its axes in the samples' order."""
+    y = decode(z)
+    return model.as_samples(y, x) if isinstance(model, Autoencoder) else y
 
 
 def as_values(graph: Graph) -> dict[str, Any]:

@@ -63,7 +63,7 @@ def shown(weights: Weights, x: data.Samples, method: str) -> Shown:
     Raises:
       InputError: the page cannot run the decoder, or the latents cannot be projected.
     """
-    graph = decoder.decoder(weights)
+    graph = decoder.decoder(weights, tuple(x.shape[1:]))
     model, variables = weights.model, weights.variables
     z = evaluation.embed(model, variables, x)
     z = np.asarray(z.reshape(len(z), -1), np.float32)
@@ -102,7 +102,8 @@ def plane_of(z: np.ndarray, method: str) -> Plane:
         spread = np.modf(np.arange(len(z)) * 0.6180339887)[0] - 0.5  # evenly, in any order
         points = np.stack([z[:, 0], spread * (np.ptp(z) or 1.0) / 2], axis=1)
         return Plane(points, "latent", np.zeros(1), np.array([[1.0], [0.0]]))
-    found = project(z, method)
+    n = len(z)
+    found = project(z, method, perplexity=min(30.0, (n - 1) / 3), neighbors=min(15, n - 1))
     return Plane(found.points, method, found.mean, found.components, found.explained)
 
 

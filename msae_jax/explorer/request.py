@@ -40,6 +40,7 @@ class Request(NamedTuple):
     Attributes:
       models: one or several of a run, alike in all but the seed.
       x: the samples `[N, ...]`. y: their classes `[N]`, or None.
+      classes: what the numbers in `y` stand for; None where they are numbers.
       data, split: what they are called.
       projection: `pca`, `tsne` or `umap`; not used where the latents are two or one.
       samples: how many are shown, evenly spaced; None for as many as `MOST_BYTES` has room for, at
@@ -57,6 +58,7 @@ class Request(NamedTuple):
     samples: int | None = None
     color: str | None = None
     series: SeriesData | None = None
+    classes: Sequence[str] | None = None
 
 
 def content(request: Request, extra: Sequence[Column] = ()) -> dict[str, Any]:
@@ -123,7 +125,7 @@ def _columns(request: Request, extra: Sequence[Column], rows: np.ndarray) -> lis
     found = [column._replace(values=column.values[rows]) for column in extra]
     if request.y is not None:
         name = "class" if request.series is None else "label"
-        found.append(columns.of_labels(name, request.y[rows], request.data))
+        found.append(columns.of_labels(name, request.y[rows], request.classes))
     if isinstance(request.x, Windows):
         found.append(Column("start", request.x.starts[rows].astype(np.float32)))
     return found

@@ -15,7 +15,7 @@ import numpy as np
 
 from msae_jax.errors import InputError
 from msae_jax.export import onnx_format, stablehlo_format
-from msae_jax.export.certificate import Certificate, Check, compared
+from msae_jax.export.certificate import BatchCheck, ExportCertificate, compared
 from msae_jax.export.parts import Name, part
 from msae_jax.interop.verification.verify import samples
 from msae_jax.system import environment
@@ -38,7 +38,7 @@ def export(
     data_name: str | None = None,
     data_dir: str | Path | None = None,
     overwrite: bool = False,
-) -> Certificate:
+) -> ExportCertificate:
     """Writes a part of a model as a file of any batch size, and its certificate beside it.
 
     The file is compared with JAX on batches of 1 and 7 samples. Both files are kept where they
@@ -81,7 +81,7 @@ def export(
     }
     if weights.facts is not None and weights.facts.series is not None:
         subject["series"] = weights.facts.series
-    found = Certificate(subject, {**conditions, "precision": PRECISION, "data": data}, checks)
+    found = ExportCertificate(subject, {**conditions, "precision": PRECISION, "data": data}, checks)
     for path, content in ((out, file), (beside, _json(found))):
         path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path, overwrite) as temporary:
@@ -102,7 +102,7 @@ def _sizes(array: Any) -> list[Any]:
     return ["batch", *array.shape[1:]]
 
 
-def _json(found: Certificate) -> bytes:
+def _json(found: ExportCertificate) -> bytes:
     return (json.dumps(found.to_dict(), indent=2) + "\n").encode()
 
 
@@ -120,7 +120,7 @@ def _compared(
     function: Callable[[jax.Array], jax.Array],
     run: Callable[[np.ndarray], np.ndarray],
     x: np.ndarray,
-) -> tuple[list[Check], np.ndarray]:
+) -> tuple[list[BatchCheck], np.ndarray]:
     """Compares a file with JAX on batches of each size; also returns what JAX made of the last."""
     checks, expected = [], np.empty(0)
     with jax.default_matmul_precision("highest"):
@@ -138,8 +138,7 @@ def _inputs(
     data_dir: str | Path | None,
 ) -> tuple[str, np.ndarray]:
     """Returns what the part is tried on, in words and as an array."""
-    data, x = samples(weights, data_name, data_dir)
-    x = np.ascontiguousarray(x[: max(BATCHES)], np.float32)
+    data, x = samples(weights, data_name, data_dir, max(BATCHES))
     if name != "decode":
         return f"{data}, the first {len(x)}", x
     z = np.asarray(jax.jit(part(weights, "encode")[0])(jnp.asarray(x)))

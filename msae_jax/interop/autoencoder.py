@@ -110,9 +110,9 @@ class Autoencoder(Exported):
                 "say which one is, --set recon=0 (an output's number from 0, or a module's path)."
             )
         return Output(
-            recon=self._as_given(parts["recon"], x),
+            recon=self.as_samples(parts["recon"], x),
             z=_flat(parts.get("z")),  # type: ignore[arg-type]  # None where it is not certain
-            logits=self._as_given(parts["logits"], x) if "logits" in parts else None,
+            logits=self.as_samples(parts["logits"], x) if "logits" in parts else None,
             mu=_flat(parts.get("mu")),
             log_var=_flat(parts.get("log_var")),
         )
@@ -141,8 +141,8 @@ class Autoencoder(Exported):
         sizes = self.computation.graph.metas[name].sizes[1:]
         first = self.computation.graph.metas[self.computation.graph.user_inputs[0].name]
         dtype = jax.dtypes.canonicalize_dtype(first.dtype)
-        x = jnp.zeros((len(z), *self.sample_shape), dtype)
-        given = {name: z.reshape(len(z), *sizes)}
+        x = jnp.zeros((z.shape[0], *self.sample_shape), dtype)
+        given = {name: z.reshape(z.shape[0], *sizes)}
         target = values.get("recon", values.get("logits", ""))
         found = self.computed((x,), kept=(target,), given=given).values[target]
         return found if "recon" in values else jax.nn.sigmoid(found)
@@ -179,19 +179,20 @@ class Autoencoder(Exported):
         if len(got) == len(wanted) + 1 and got[-1] == 1 and _fits(wanted, got[:-1]):
             return x[..., 0]
         if len(wanted) == 1 and len(got) > 1 and _fits(wanted, (math.prod(got),)):
-            return (jnp.moveaxis(x, -1, 1) if _has_channels_last(got) else x).reshape(len(x), -1)
+            moved = jnp.moveaxis(x, -1, 1) if _has_channels_last(got) else x
+            return moved.reshape(x.shape[0], -1)
         if len(got) == 1 and all(isinstance(n, int) for n in wanted):
             shape = tuple(n for n in wanted if isinstance(n, int))
             if math.prod(shape) == got[0]:
-                return x.reshape(len(x), *shape)
+                return x.reshape(x.shape[0], *shape)
         shown = [n if isinstance(n, int) else "any" for n in wanted]
         raise InputError(
             f"{self.computation.source} reads samples of the shape {_listed(shown)}, or that with "
             f"the channels last; these have {list(got)}."
         )
 
-    def _as_given(self, y: jax.Array, x: jax.Array) -> jax.Array:
-        """Returns a reconstruction shaped as the samples `x` are.
+    def as_samples(self, y: jax.Array, x: jax.Array | jax.ShapeDtypeStruct) -> jax.Array:
+        """Returns a reconstruction `[B, ...]`, which the program shapes, shaped as samples `x` are.
 
         Raises:
           InputError: it has another number of values.
@@ -210,7 +211,7 @@ class Autoencoder(Exported):
             moved = not _fits(sizes, shape) and _fits(sizes, (shape[-1], *shape[:-1]))
         if not moved:
             return y.reshape(x.shape)
-        return jnp.moveaxis(y.reshape(len(x), shape[-1], *shape[:-1]), 1, -1)
+        return jnp.moveaxis(y.reshape(x.shape[0], shape[-1], *shape[:-1]), 1, -1)
 
     def state_dict(self, variables: Any) -> dict[str, np.ndarray]:
         """Returns PyTorch's state dict of variables; see `Tensors.state_dict`."""
@@ -233,4 +234,4 @@ def _listed(shown: list[Any]) -> str:
 
 
 def _flat(value: jax.Array | None) -> jax.Array | None:
-    return None if value is None else value.reshape(len(value), -1)
+    return None if value is None else value.reshape(value.shape[0], -1)

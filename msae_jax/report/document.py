@@ -39,7 +39,7 @@ def write(
     Args:
       out: a file that ends in `.html`.
       metric: what runs are compared by, and what tables of seeds show.
-      certificate_files: that `msae verify --json` wrote.
+      certificate_files: that `msae verify --json` or `msae export` wrote.
       shown: which samples are shown.
       command: the command line that makes this report.
 
@@ -64,7 +64,7 @@ def _page(
     subjects: Sequence[Subject],
     metric: str,
     shown: Shown,
-    read: Sequence[tuple[Path, certificates.Certificate]],
+    read: Sequence[tuple[Path, certificates.Certificate | certificates.ExportCertificate]],
     command: str | None,
 ) -> str:
     drawings = Drawings()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import html
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from msae_jax.errors import printable
@@ -30,13 +30,17 @@ def text(value: object) -> Html:
 
 
 def shown(value: object) -> str:
-    """Returns a value as people read it: floats with five significant digits."""
+    """Returns a value as people read it: floats with five digits, a mapping as names and values."""
     if isinstance(value, bool) or value is None:
         return {True: "yes", False: "no", None: "none"}[value]
     if isinstance(value, float):
         return f"{value:.5g}" if math.isfinite(value) else "not finite"
     if isinstance(value, int):
         return f"{value:,}"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {shown(part)}" for name, part in value.items())
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(shown, value))}]"
     return str(value)
 
 

@@ -50,7 +50,7 @@ def test_umap_keeps_clusters_where_it_is_installed(clusters: np.ndarray) -> None
 
 def test_umap_is_optional(clusters: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "umap", None)
-    with pytest.raises(InputError, match="pip install umap-learn"):
+    with pytest.raises(InputError, match=r"pip install 'msae-jax\[umap\]'"):
         project(clusters, "umap")
 
 

@@ -101,6 +101,21 @@ def test_samples_are_as_many_as_fit(
     assert "--samples shows more" in found["notes"][0]
 
 
+def test_labels_of_text_are_shown_as_the_file_has_them(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    kinds = ["wren", "auk", "teal"]
+    rows = [f"{a:.6f},{b:.6f},{kinds[i % 3]}" for i, (a, b) in enumerate(rng.normal(size=(90, 2)))]
+    file, page = tmp_path / "birds.csv", tmp_path / "page.html"
+    file.write_text("\n".join(["a,b,kind", *rows]) + "\n")
+    told = ["--data", file, "--label", "kind", "--out", tmp_path / "run"]
+    assert msae("train", "--model", "baseline", *SMALL, *told) == 0
+    assert msae("explore", tmp_path / "run", "--out", page, "--color", "class") == 0
+    (column,) = content(page)["columns"]
+    held_out = np.sort(np.random.RandomState(0).permutation(90)[:9])
+    named = [column["names"][i] for i in unpacked(column["values"])]
+    assert named == [kinds[i % 3] for i in held_out]
+
+
 @pytest.fixture(scope="module")
 def series_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small model of an hourly series in units of its own, with a fault in its test part."""

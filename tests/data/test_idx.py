@@ -179,6 +179,8 @@ def test_fashion_mnist_is_downloaded_and_prepared_once(
 ) -> None:
     proxy.folder = official / "fashion_mnist"
     dataset = data.load("fashion_mnist")
+    assert dataset.classes is not None
+    assert dataset.classes[9] == "Ankle boot"
     out, err = capfd.readouterr()
     assert out == ""
     assert err == f"preparing fashion_mnist in {fresh} ...\n"

@@ -164,6 +164,9 @@ def test_labels_of_text_are_numbered(tmp_path: Path, caplog: pytest.LogCaptureFi
     dataset = data.load(f"{path}?label=species")
     np.testing.assert_array_equal(dataset.train.x[:, 0] == 1.5, dataset.train.y == 1)
     assert "cat 0, dog 1" in notes(caplog)
+    assert dataset.classes == ("cat", "dog")
+    numbers = written(tmp_path, "a,species\n" + "1.5,4\n2.5,7\n" * 10)
+    assert data.load(f"{numbers}?label=species").classes is None
 
 
 def test_a_file_that_leaves_nothing_to_guess_says_nothing(

@@ -43,7 +43,7 @@ class TinyPictures(tfds.core.GeneratorBasedBuilder):
     def _info(self) -> tfds.core.DatasetInfo:
         features = {
             "image": tfds.features.Image(shape=self.shape),
-            "label": tfds.features.ClassLabel(num_classes=100),
+            "label": tfds.features.ClassLabel(names=[f"kind {i}" for i in range(100)]),
             "caption": tfds.features.Text(),
         }
         return tfds.core.DatasetInfo(
@@ -145,6 +145,8 @@ def test_images_and_labels_belong_together(
 ) -> None:
     monkeypatch.setattr(records, "CHUNK", chunk)
     dataset = data.load("tfds:tiny_pictures", streaming=streaming)
+    assert dataset.classes is not None
+    assert dataset.classes[99] == "kind 99"
     assert isinstance(dataset.train.x, np.ndarray) == (not streaming)
     for split, n in [(dataset.train, 7), (dataset.test, 3)]:
         assert split.x.shape == (n, 6, 5, 3)

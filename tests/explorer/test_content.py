@@ -123,13 +123,15 @@ def test_evenly_spaced_samples() -> None:
     assert samples.rows_of(101, 3).tolist() == [0, 50, 100]
 
 
-def test_labels_are_named_where_the_data_are_known() -> None:
-    found = columns.of_labels("class", np.array([9, 0, 9]), "fashion_mnist")
+def test_labels_are_called_what_they_stand_for() -> None:
+    found = columns.of_labels("class", np.array([2, 0, 2]), ("cat", "dog", "emu"))
     assert found.names is not None
-    assert [found.names[i] for i in found.values] == ["Ankle boot", "T-shirt", "Ankle boot"]
-    found = columns.of_labels("class", np.array([7, -1]), "mine.csv")
-    assert found.names == ("-1", "7")
+    assert [found.names[i] for i in found.values] == ["emu", "cat", "emu"]
+    assert columns.of_labels("class", np.array([1, 5]), ("cat", "dog")).names == ("dog", "5")
+    assert columns.of_labels("class", np.array([7, -1])).names == ("-1", "7")
     assert columns.of_labels("id", np.arange(100)).names is None
+    many = tuple(f"kind {i}" for i in range(100))
+    assert columns.of_labels("kind", np.arange(100), many).names == many
 
 
 def test_a_column_of_the_file_colours_the_samples_that_were_held_out(tmp_path: Path) -> None:
@@ -142,7 +144,7 @@ def test_a_column_of_the_file_colours_the_samples_that_were_held_out(tmp_path: P
     np.testing.assert_allclose(found.values, -held_out / 3, atol=1e-5)
     words = columns.of_file(f"{file}?columns=a,b", "kind", "test")
     assert words.names is not None
-    expected = ["1" if i % 2 else "0" for i in held_out]  # their places in the alphabet
+    expected = ["odd" if i % 2 else "even" for i in held_out]
     assert [words.names[i] for i in words.values] == expected
     with pytest.raises(InputError, match="split hash"):
         columns.of_file(f"{file}?columns=a,b&split=hash", "kind", "test")

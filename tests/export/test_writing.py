@@ -15,10 +15,11 @@ import msae_jax as mj
 from msae_jax import models
 from msae_jax.config import ModelConfig, TrainConfig
 from msae_jax.data.facts import Facts
-from msae_jax.export import onnx_format, writing
-from msae_jax.export.certificate import Certificate, Check, compared
+from msae_jax.export import onnx_format, stablehlo_format, writing
+from msae_jax.export.certificate import BatchCheck, ExportCertificate, compared
 from msae_jax.weights import Weights
 from tests.cli.in_process import msae
+from tests.interop import pt2_by_hand as by_hand
 
 ROOT = Path(__file__).parents[2]
 WEIGHTS = ROOT / "checkpoints" / "baseline.safetensors"
@@ -138,6 +139,22 @@ def test_a_file_that_differs_is_kept_and_its_certificate_says_so(
     assert out.stat().st_size == found["bytes"]
 
 
+def test_a_program_of_pytorch_leaves_for_any_batch_size(tmp_path: Path) -> None:
+    program = tmp_path / "model.pt2"
+    program.write_bytes(by_hand.written(by_hand.members()))
+    x, z = (np.random.default_rng(0).normal(size=(5, n)).astype(np.float32) for n in (4, 3))
+    encoded = x @ by_hand.WEIGHT.T + by_hand.BIAS
+    decoded, whole = (
+        np.maximum(h, 0) @ by_hand.WEIGHT + by_hand.CONSTANT for h in (z, encoded)
+    )
+    wanted = {"encode": (x, encoded), "decode": (z, decoded), "reconstruct": (x, whole)}
+    for part, (given, expected) in wanted.items():
+        out = tmp_path / f"{part}.stablehlo"
+        assert msae("export", program, "--part", part, "--out", out) == 0
+        got = stablehlo_format.opened(out.read_bytes())(given)
+        np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-6)
+
+
 def test_weights_of_a_series_say_what_their_windows_are(tmp_path: Path) -> None:
     scaling = {"kind": "robust", "center": [5000.0, 0.1], "width": [300.0, 0.5]}
     series = {"channels": ["a", "b"], "scaling": scaling, "window": 16, "stride": 1}
@@ -170,7 +187,7 @@ def test_errors_are_relative_to_the_largest_value() -> None:
 
 def test_a_certificate_holds_no_number_that_json_lacks() -> None:
     subject = {"model": "m", "part": "encode", "input": {"shape": [], "units": ""}}
-    found = Certificate(subject | {"output": {"shape": []}}, {}, [Check(1, np.inf, np.nan)])
+    found = ExportCertificate(subject | {"output": {"shape": []}}, {}, [BatchCheck(1, np.inf, np.nan)])
     assert not found.passed
     kept = json.loads(json.dumps(found.to_dict(), allow_nan=False))
     assert kept["largest_relative_error"] == "nan"

@@ -16,6 +16,7 @@ from msae_jax import data
 from msae_jax.config import ModelConfig, TrainConfig
 from msae_jax.data import Dataset
 from msae_jax.errors import InputError
+from msae_jax.export.certificate import BatchCheck, ExportCertificate
 from msae_jax.interop.verification.certificate import Certificate, Check
 from msae_jax.report import document
 from msae_jax.report.page import POLICY
@@ -229,6 +230,24 @@ def test_a_certificate_is_shown_and_judged_by_its_checks(
     assert "file\n<script>" in shown
 
 
+def test_a_certificate_of_an_export_is_shown_beside_it(runs: Runs, tmp_path: Path) -> None:
+    checks = [BatchCheck(1, 2e-7, 3e-6), BatchCheck(7, 4e-4, float("nan"))]
+    subject = {"file": "<i>.onnx", "input": {"dtype": "float32", "shape": ["batch", 64]}}
+    exported = ExportCertificate(subject, {"versions": {"onnx": "1.23"}}, checks)
+    files = [tmp_path / "verify.json", tmp_path / "decoder.onnx.json"]
+    for file, values in zip(files, [certificate(True), exported], strict=True):
+        file.write_text(json.dumps(values.to_dict() | {"passed": True}))
+    shown = written(tmp_path, [runs.begun], certificate_files=files).texts["Certificates"]
+    first, second = shown.split("decoder.onnx.json")
+    assert "NOT VERIFIED" not in first
+    assert "NOT VERIFIED" in second
+    assert "batch of 1\nholds\n2.0e-07\n3.0e-06" in second
+    assert "batch of 7\nFAILS\n4.0e-04\nnan" in second
+    assert "file\n<i>.onnx" in second
+    assert "input\ndtype float32, shape [batch, 64]" in second
+    assert "versions\nonnx 1.23" in second
+
+
 def test_code_that_a_run_names_does_not_run(runs: Runs, tmp_path: Path) -> None:
     """A checkpoint cannot be forged here without its digest; a run without one can."""
     run = tmp_path / "foreign"
@@ -272,7 +291,8 @@ def test_bad_input_is_an_error_before_anything_is_written(
 
 def test_a_damaged_certificate_is_one_line(runs: Runs, tmp_path: Path) -> None:
     file = tmp_path / "certificate.json"
-    for text in ("[", "[]", '{"facts": {}, "checks": [{}], "conditions": {}}', "{}"):
+    damaged = ("[", "[]", '{"facts": {}, "checks": [{}], "conditions": {}}', "{}", "5")
+    for text in (*damaged, '{"checks": [], "conditions": {}}'):
         file.write_text(text)
         with pytest.raises(InputError, match=r"is no certificate that msae verify"):
             document.write(tmp_path / "r.html", [runs.begun], certificate_files=[file])

@@ -26,6 +26,7 @@ def test_numbers_are_read_by_people() -> None:
         "none",
         "a",
     ]
+    assert shown({"a": 1.5, "b": ["c", 2000]}) == "a 1.5, b [c, 2,000]"
 
 
 def test_a_table_names_rows_and_columns() -> None:

@@ -141,7 +141,7 @@ def as_dataset(
     labels = [labels_of(series, windows) for windows in splits]
     facts = Facts(series.channels, scaling, length, stride)
     train_split, test_split = map(Split, splits, labels)
-    return Dataset(name, train_split, test_split, series=facts)
+    return Dataset(name, train_split, test_split, series=facts, classes=series.classes)
 
 
 def _starts(
@@ -186,7 +186,7 @@ def _with_length(series: Series, options: Options, name: str) -> tuple[Series, i
         np.pad(part, ((0, length - len(part)), (0, 0)), constant_values=np.nan)
         for part in np.split(series.values, series.bounds[1:-1])
     ]
-    return collection(parts, series.channels, series.labels), length
+    return collection(parts, series.channels, series.labels, series.classes), length
 
 
 def _parts(

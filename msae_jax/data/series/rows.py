@@ -94,7 +94,7 @@ def read_ts(path: Path) -> Series:
         raise InputError(f"{path}: series of {counts} channels: expected as many in each")
     if header.get("timestamps", "false").lower() == "true":
         raise InputError(f"{path}: has time stamps (@timeStamps true), expected values alone")
-    y = None
+    y, names = None, None
     if labels:
         names = header["classlabel"].split()[1:] or sorted(set(labels))
         unknown = sorted(set(labels) - set(names))
@@ -102,7 +102,7 @@ def read_ts(path: Path) -> Series:
             raise InputError(f"{path}: the class {unknown[0]!r} is not in its @classLabel line")
         y = np.array([names.index(label) for label in labels], np.int32)
     note(f"{path}: {_described(parts)}")
-    return collection(parts, None, y)
+    return collection(parts, None, y, None if names is None else tuple(names))
 
 
 def _has_classes(header: dict[str, str]) -> bool:

@@ -25,6 +25,7 @@ class Series:
       channels: the C names of the channels.
       times: of one series, float64 [T] seconds or datetime64 [T]; None where the file has none.
       labels: int32, [T] of the points of one series, or [S] of the series of a collection; or None.
+      classes: what the labels stand for, label i for `classes[i]`; None where they are numbers.
     """
 
     values: np.ndarray
@@ -32,6 +33,7 @@ class Series:
     channels: tuple[str, ...]
     times: np.ndarray | None = None
     labels: np.ndarray | None = None
+    classes: tuple[str, ...] | None = None
 
     @property
     def count(self) -> int:
@@ -52,13 +54,16 @@ def single(
 
 
 def collection(
-    parts: list[np.ndarray], channels: tuple[str, ...] | None = None, labels: object = None
+    parts: list[np.ndarray],
+    channels: tuple[str, ...] | None = None,
+    labels: object = None,
+    classes: tuple[str, ...] | None = None,
 ) -> Series:
     """Returns several series, each [T_s, C]; they may differ in length."""
     bounds = np.cumsum([0, *(len(part) for part in parts)])
     values = np.concatenate(parts).astype(np.float32, copy=False)
     y = None if labels is None else np.asarray(labels, np.int32)
-    return Series(values, bounds, channels or numbered(values.shape[1]), None, y)
+    return Series(values, bounds, channels or numbered(values.shape[1]), None, y, classes)
 
 
 def numbered(count: int) -> tuple[str, ...]:

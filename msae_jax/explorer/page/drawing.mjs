@@ -135,12 +135,13 @@ function rampColour(stops, share) {
   return `rgb(${a.map((v, c) => Math.round(v + (at - i) * (b[c] - v))).join(" ")})`;
 }
 
-// Returns the colours of a column, {groups, palette, names, low, high}: the group of each sample,
-// and the colour of each group. A scale runs from the 1st to the 99th hundredth of its values.
+// Returns the colours of a column, {groups, palette, names, low, high, order}: the group of each
+// sample, the colour of each group, and the samples group by group. A scale runs from the 1st to the
+// 99th hundredth of its values.
 export function coloursOf(column) {
   if (column.names) {
     const palette = column.names.map((_, i) => CLASS_COLOURS[i] ?? `hsl(${(i * 137.5) % 360} 55% 52%)`);
-    return { groups: column.values, palette, names: column.names };
+    return { groups: column.values, palette, names: column.names, order: byGroup(column.values) };
   }
   const sorted = Float32Array.from(column.values.filter(Number.isFinite)).sort();
   const at = (share) => sorted[Math.round(share * (sorted.length - 1))] ?? 0;
@@ -151,5 +152,9 @@ export function coloursOf(column) {
   });
   const stops = ramp();
   const palette = Array.from({ length: STEPS }, (_, i) => rampColour(stops, (i + 0.5) / STEPS));
-  return { groups, palette: [...palette, "#888888"], names: null, low, high };
+  return { groups, palette: [...palette, "#888888"], names: null, low, high, order: byGroup(groups) };
+}
+
+function byGroup(groups) {
+  return Uint32Array.from(groups.keys()).sort((i, j) => groups[i] - groups[j] || i - j);
 }

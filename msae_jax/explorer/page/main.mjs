@@ -20,6 +20,8 @@ const METHODS = {
     + "each weighted by one over its squared distance.",
 };
 
+const MOST_NAMED = 64;  // classes in the legend
+
 function projectionText() {
   const { method, explained, dims } = model();
   if (method === "latent" && dims === 1) return "Across is the one latent; up and down only spreads the points.";
@@ -72,8 +74,10 @@ function recolour() {
     return made;
   };
   let items = [];
-  if (names) items = names.map((name, i) => element("li", {}, swatch(palette[i]), name));
-  else {
+  if (names) {
+    items = names.slice(0, MOST_NAMED).map((name, i) => element("li", {}, swatch(palette[i]), name));
+    if (names.length > MOST_NAMED) items.push(element("li", {}, `and ${names.length - MOST_NAMED} more`));
+  } else {
     const scale = element("span", { className: "ramp" });
     scale.style.background = `linear-gradient(to right, ${ramp().join(", ")})`;
     items = [element("li", {}, `${column.name}: ${short(low)}`, scale, short(high))];

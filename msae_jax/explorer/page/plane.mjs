@@ -116,18 +116,19 @@ export class Plane {
   }
 
   drawPoints() {
-    const { groups, palette } = state.colours, { points } = this.model;
+    const { groups, palette, order } = state.colours, { points } = this.model;
     const context = sized(this.layer, this.width, this.height);
     const n = groups.length, size = n > 4000 ? 2.4 : n > 800 ? 3.4 : 5;
     context.globalAlpha = n > 4000 ? 0.75 : 0.9;
-    for (let g = 0; g < palette.length; g++) {
-      context.fillStyle = palette[g];
-      for (let i = 0; i < n; i++) {
-        if (groups[i] !== g) continue;
-        const [x, y] = this.toScreen(points[2 * i], points[2 * i + 1]);
-        if (x > -5 && y > -5 && x < this.width + 5 && y < this.height + 5) {
-          context.fillRect(x - size / 2, y - size / 2, size, size);
-        }
+    let group = -1;
+    for (const i of order) {
+      if (groups[i] !== group) {
+        group = groups[i];
+        context.fillStyle = palette[group];
+      }
+      const [x, y] = this.toScreen(points[2 * i], points[2 * i + 1]);
+      if (x > -5 && y > -5 && x < this.width + 5 && y < this.height + 5) {
+        context.fillRect(x - size / 2, y - size / 2, size, size);
       }
     }
   }

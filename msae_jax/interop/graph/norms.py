@@ -177,7 +177,7 @@ def _by_groups(x: Array, groups: int, weight: Maybe, bias: Maybe, eps: float, ax
     of_channel = [1 if i != axis else size for i, size in enumerate(x.shape)]
 
     def over_groups(x: Array) -> Array:
-        means = x.mean([i for i in range(1, x.ndim) if i != axis]).reshape(len(x), groups, -1)
+        means = x.mean([i for i in range(1, x.ndim) if i != axis]).reshape(x.shape[0], groups, -1)
         each = jnp.repeat(means.mean(-1), x.shape[axis] // groups, axis=-1)
         return each.reshape(shape)
 

@@ -25,6 +25,8 @@ def slice_(
     self: Array, dim: int = 0, start: int | None = None, end: int | None = None, step: int = 1
 ) -> Array:
     dim %= self.ndim
+    if start in (None, 0) and end in (None, _END, self.shape[dim]) and step == 1:
+        return self  # whole, also where the size is free
     begin, stop, _ = slice(start, None if end == _END else end).indices(self.shape[dim])
     return jax.lax.slice_in_dim(self, begin, max(begin, stop), step, axis=dim)
 

@@ -81,7 +81,7 @@ def _picked(x: Array, places: Sequence[Array]) -> Array:
     checks = [(at >= 0) & (at < size) for at, size in zip(places, sizes, strict=True)]
     inside = math.prod(checks[1:], start=checks[0])
     whole = [jnp.clip(at, 0, size - 1).astype(int) for at, size in zip(places, sizes, strict=True)]
-    batch = jnp.arange(len(x)).reshape(-1, *(1,) * (whole[0].ndim - 1))
+    batch = jnp.arange(x.shape[0]).reshape(-1, *(1,) * (whole[0].ndim - 1))
     values = jnp.moveaxis(x, 1, -1)[(batch, *whole)]
     return jnp.moveaxis(jnp.where(inside[..., None], values, 0), -1, 1)
 
@@ -136,7 +136,7 @@ def col2im(
     if self.ndim == 2:
         return col2im(self[None], output_size, kernel_size, dilation, padding, stride)[0]
     counts, taps = _taps(output_size, kernel_size, dilation, padding, stride)
-    parts = self.reshape(len(self), -1, len(taps), *counts)
+    parts = self.reshape(self.shape[0], -1, len(taps), *counts)
     wide = [n + 2 * p for n, p in zip(output_size, padding, strict=True)]
     image = jnp.zeros((*parts.shape[:2], *wide), self.dtype)
     for number, tap in enumerate(taps):

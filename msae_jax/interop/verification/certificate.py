@@ -150,7 +150,7 @@ class Certificate:
             found.append(html.element("p", first))
         conditions = self.subject | self.conditions
         found.append(
-            html.table(("condition", "value"), [(k, str(v)) for k, v in conditions.items()])
+            html.table(("condition", "value"), [(k, html.shown(v)) for k, v in conditions.items()])
         )
         return html.joined([html.element("p", html.element("strong", self.verdict)), *found])
 

@@ -209,19 +209,21 @@ def against_torch(
 
 
 def samples(
-    weights: Weights, data_name: str | None = None, data_dir: str | Path | None = None
+    weights: Weights,
+    data_name: str | None = None,
+    data_dir: str | Path | None = None,
+    count: int = CANDIDATES * BATCH,
 ) -> tuple[str, np.ndarray]:
-    """Returns the name of the data and float32 samples `[N, ...]` for the model.
+    """Returns the name of the data and `count` float32 samples `[N, ...]` for the model.
 
     Raises:
       InputError: the data set given does not fit the model, or is too small.
     """
-    shape, count = weights.model.sample_shape, CANDIDATES * BATCH
-    own = weights.config.data
+    shape, own = weights.model.sample_shape, weights.config.data
     for name in [data_name] if data_name else [own if own == "sines" else "digits", "digits"]:
         source = data.load(name, data_dir=data_dir).train.x
         if len(source) < count:
-            raise InputError(f"verification needs {count} samples, {name} has {len(source)}.")
+            raise InputError(f"the comparison needs {count} samples, {name} has {len(source)}.")
         x = take(source, np.arange(count))
         if x[0].size == int(np.prod(shape)):
             x = x.astype(np.float32) / np.float32(255) if x.dtype == np.uint8 else x

@@ -254,6 +254,7 @@ def test_ts_files_of_unequal_length(tmp_path: Path) -> None:
     dataset = data.load(f"{tmp_path / 'x.ts'}?scaling=none")
     assert dataset.train.x.shape == (1, 3, 2)
     assert dataset.train.x.masked
+    assert dataset.classes == ("low", "high")
     (tmp_path / "y.ts").write_text(TS.replace("7,8:9,?", "7,8:9,x"))
     with pytest.raises(InputError, match=r"line 8: .*'x', expected numbers"):
         opened(str(tmp_path / "y.ts"))

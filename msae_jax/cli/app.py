@@ -55,7 +55,7 @@ ModelName = Annotated[
     typer.Option("--model", help="Of a file whose shapes do not tell; your own of a run."),
 ]
 Data = Annotated[
-    str | None, typer.Option(help="See `msae list`; .npy, .npz, .csv; package.module:name.")
+    str | None, typer.Option(help="See `msae list`; a file or folder; package.module:name.")
 ]
 Likelihood = Annotated[
     str | None, typer.Option(help="gaussian (MSE), bernoulli (BCE), package.module:name.")
@@ -71,7 +71,7 @@ Key = Annotated[
 ]
 Best = Annotated[bool, typer.Option(help="The best checkpoint of a run instead of the latest.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-Input = Annotated[Path, typer.Option("--input", help="Samples, one a row: .npy, .npz or .csv.")]
+Input = Annotated[Path, typer.Option("--input", help="Samples: a file or folder.")]
 OutFile = Annotated[Path, typer.Option("--out", help="The .npy file to write.")]
 Overwrite = Annotated[bool, typer.Option(help="Replace --out where it exists.")]
 Seed = Annotated[int | None, typer.Option(help="Which model of a run of many seeds.")]

@@ -27,6 +27,7 @@ OPTIONS = {
     "separator": "Of a CSV: comma, semicolon, tab, space, |.",
     "decimal": "Decimal mark of a CSV: point or comma.",
     "scale": "What values are divided by: 255 for intensities, 1 for none.",
+    "image_size": "Of image files: 32, or 30x20 for height x width.",
     "layout": "Of images: channels-first, channels-last; of series: channels, series.",
     "window": "Of a series: points of a window.",
     "stride": "Of a series: from a window's start to the next. [1]",

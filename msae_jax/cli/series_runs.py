@@ -62,12 +62,12 @@ def as_trained(samples: Path, trained: str, facts: Facts) -> Series:
       trained: the name of the data that the run was trained on.
     """
     from msae_jax.data.options import named, parse
-    from msae_jax.data.series import read
+    from msae_jax.data.series import TABLES, read
 
     path, own = parse(samples)
     _, before = parse(trained)
     kept = {name: getattr(before, name) for name in SERIES if getattr(own, name) is None}
-    is_table = path.suffix.lower() in (".csv", ".parquet")
+    is_table = path.suffix.lower() in TABLES
     if is_table and own.channels is None and before.channels is None:
         kept["channels"] = _quoted(facts.channels)
     if not is_table:

@@ -53,7 +53,7 @@ def _without_none(hint: Any) -> Any:
 
 
 TRAINING = (
-    Setting("data", "Data set (see `msae list`), .npy/.npz/.csv, or package.module:name."),
+    Setting("data", "Data set (see `msae list`), file, folder, or package.module:name."),
     Setting("seed", "What weights, order and noise are drawn from. [0]"),
     Setting("epochs", "Passes over the training part."),
     Setting("batch_size", "Samples of a step."),

@@ -10,21 +10,23 @@ import math
 import warnings
 import zipfile
 from pathlib import Path
-from typing import IO
+from typing import IO, Literal
 
 import numpy as np
 
 from msae_jax.data.dataset import empty_aligned
+from msae_jax.data.formats.stored import check_size
 from msae_jax.errors import InputError
 
-BOMB = 200  # an archive that unpacks to over BOMB times its size and over EXPANDED is refused
-EXPANDED = 2**28  # bytes
 CHUNK = 2**20  # bytes that are unpacked at once
 HEADER = 2**16  # bytes: a longer header cannot describe an array of numbers
 
 
-def read(path: Path) -> np.ndarray | dict[str, np.ndarray]:
+def read(path: Path, *, mapped: bool = False) -> np.ndarray | dict[str, np.ndarray]:
     """Returns the array of an `.npy` file, or the named arrays of an `.npz` file.
+
+    Args:
+      mapped: leaves the values of an `.npy` file where they are; parts are read when they are used.
 
     Raises: InputError for anything else: a damaged file, one that is shorter or longer than its
       header says, Python objects, or an archive that unpacks to over 256 MiB and 200 times its
@@ -36,7 +38,11 @@ def read(path: Path) -> np.ndarray | dict[str, np.ndarray]:
             if file.read(2) == b"PK":
                 return _archive(file)
             file.seek(0)
-            return _array(file, path.stat().st_size)
+            if not mapped:
+                return _array(file, path.stat().st_size)
+            shape, fortran_order, dtype = _header(file, path.stat().st_size)
+            order: Literal["C", "F"] = "F" if fortran_order else "C"
+            return np.memmap(path, dtype, "r", file.tell(), shape, order)
     except Exception as error:  # whatever damage leads NumPy, zipfile and zlib to
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         kind = path.suffix.lower()
@@ -45,6 +51,13 @@ def read(path: Path) -> np.ndarray | dict[str, np.ndarray]:
 
 def _array(file: IO[bytes], size: int) -> np.ndarray:
     """Returns the array of an opened `.npy` file that is `size` bytes long."""
+    shape, fortran_order, dtype = _header(file, size)
+    values = np.frombuffer(_bytes(file, math.prod(shape) * dtype.itemsize), dtype)
+    return values.reshape(shape, order="F" if fortran_order else "C")
+
+
+def _header(file: IO[bytes], size: int) -> tuple[tuple[int, ...], bool, np.dtype]:
+    """Returns the shape, the order and the dtype of an opened `.npy` file of `size` bytes."""
     version = np.lib.format.read_magic(file)
     if version == (1, 0):
         header = np.lib.format.read_array_header_1_0(file, max_header_size=HEADER)
@@ -64,8 +77,7 @@ def _array(file: IO[bytes], size: int) -> np.ndarray:
         raise ValueError(
             f"the header says {claimed:,} bytes, {dtype} {list(shape)}, the file holds {held:,}"
         )
-    values = np.frombuffer(_bytes(file, claimed), dtype)
-    return values.reshape(shape, order="F" if fortran_order else "C")
+    return shape, fortran_order, dtype
 
 
 def _bytes(file: IO[bytes], size: int) -> np.ndarray:
@@ -90,11 +102,7 @@ def _archive(file: IO[bytes]) -> dict[str, np.ndarray]:
     with zipfile.ZipFile(file) as archive:
         members = archive.infolist()
         stored = sum(info.compress_size for info in members)
-        unpacked = sum(info.file_size for info in members)
-        if unpacked > max(EXPANDED, BOMB * stored):
-            raise ValueError(
-                f"{stored:,} bytes unpack to {unpacked:,}: save them as .npy if that is meant"
-            )
+        check_size(sum(info.file_size for info in members), stored)
         for info in members:
             name = info.filename.removesuffix(".npy")
             if name == info.filename or name in arrays:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from msae_jax.data import arrays, classes, series
+from msae_jax.data import arrays, classes, formats, series
 from msae_jax.data.dataset import Dataset, Split, aligned, take
 from msae_jax.data.options import parse
 from msae_jax.errors import InputError, unknown_name
@@ -19,7 +19,7 @@ from msae_jax.system import names as naming
 Loader = Dataset | Callable[..., Dataset]
 """A data set, or a function that returns one; it may take `data_dir` and `streaming` of `load`."""
 
-FILES = (*arrays.SUFFIXES, *series.SUFFIXES)
+FILES = (*formats.SUFFIXES, *series.SUFFIXES)
 """How the names of files of samples or series end."""
 
 CONDITIONAL = "conditional:"
@@ -87,14 +87,15 @@ def load(
     Args:
       name: one of `names()`; `package.module:name`, a `Loader` of your own; `tfds:NAME` for an
         image data set of TensorFlow Datasets; `conditional:NAME` for the samples of another, each
-        with its class behind it (see `classes.conditional`); or the path of an `.npy`, `.npz` or
-        `.csv` file, one sample a row (see `arrays.load`) or a series (see `series.load`), after
+        with its class behind it (see `classes.conditional`); or the path of a folder, or a file
+        ending as in `FILES`, of samples (see `arrays.load`) or series (see `series.load`), after
         which `options.Options` may follow: `x.csv?label=y&header=no`, `ecg.csv?window=128`.
       data_dir: the folder that holds the official files of `mnist`, `fashion_mnist` and `cifar10`,
         by default the environment variable MSAE_DATA_DIR. It is not read once they are prepared. A
         function of your own gets it if it has this parameter; all other data sets ignore it.
       streaming: read samples from disk when they are needed; for MNIST, Fashion-MNIST, CIFAR-10,
-        `tfds:NAME` and your own `Source`. Other data sets are in memory anyway.
+        `tfds:NAME`, your own `Source`, and files and folders as `arrays.load` says. Others are in
+        memory anyway.
 
     Returns: a Dataset of samples [N, ...], uint8 0..255 or float32. Arrays are aligned so that JAX
     on a CPU trains from them without a copy: do not write to them meanwhile. Prepared data are kept
@@ -119,16 +120,18 @@ def _open(name: str, data_dir: str | Path | None, streaming: bool) -> Dataset:
         inner = type(name)(name.removeprefix(CONDITIONAL))  # a name from a file stays marked
         return classes.conditional(_open(inner, data_dir, streaming))
     path, options = parse(name)
-    if path.suffix.lower() in FILES:
-        return series.load(name) if series.wanted(path, options) else arrays.load(name)
+    if path.suffix.lower() in FILES or (name not in _KNOWN and path.is_dir()):
+        if series.wanted(path, options):
+            return series.load(name)
+        return arrays.load(name, streaming=streaming)
     if name.startswith("tfds:"):
         from msae_jax.data import tfds_images
 
         return tfds_images.load(name, streaming=streaming)
     if not names_code(name) and name not in _KNOWN:
         raise InputError(
-            f"{unknown_name('data set', name, _KNOWN)} Or package.module:name, tfds:NAME, or a "
-            f"file ending in {', '.join(FILES)}."
+            f"{unknown_name('data set', name, _KNOWN)} Or package.module:name, tfds:NAME, a "
+            f"folder, or a file ending in {', '.join(FILES)}."
         )
     found = naming.find("data set", name, _KNOWN)
     loader: Any = found.loader if isinstance(found, _Entry) else found

@@ -1,4 +1,4 @@
-"""Which column of a CSV file holds labels, and which numbers they become."""
+"""Which column of a table holds labels, and which numbers labels become."""
 
 from __future__ import annotations
 
@@ -52,9 +52,24 @@ def numbered(
             f"column {name!r} cannot be labels: expected whole numbers in every line, or text in "
             f"every line, got {', '.join(map(repr, sorted(set(cells))[:3]))} and others"
         )
+    return _alphabetical(cells, f"the labels of column {name!r}", notes)
+
+
+def of_folders(
+    cells: list[str], notes: list[str]
+) -> tuple[np.ndarray, tuple[str, ...] | None]:
+    """Returns labels int32 [N] as `numbered` does, but for numbers beside text, which are text."""
+    if all(map(is_whole, cells)) and max(abs(int(cell)) for cell in cells) < 2**31:
+        return np.array(list(map(int, cells)), np.int32), None
+    return _alphabetical(cells, "the classes", notes)
+
+
+def _alphabetical(
+    cells: list[str], what: str, notes: list[str]
+) -> tuple[np.ndarray, tuple[str, ...]]:
     classes = sorted(set(cells))
     shown = ", ".join(f"{text} {i}" for i, text in enumerate(classes[:4]))
     more = ", ..." if len(classes) > 4 else ""
-    notes.append(f"the labels of column {name!r} are numbered: {shown}{more}")
+    notes.append(f"{what} are numbered: {shown}{more}")
     number = {text: i for i, text in enumerate(classes)}
     return np.array([number[cell] for cell in cells], np.int32), tuple(classes)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import math
 import os
+import re
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from urllib.parse import parse_qsl, quote, urlencode
@@ -36,7 +37,6 @@ SERIES_ONLY = (
     "train_points", "gap", "max_gap", "split",
 )  # fmt: skip
 """The options of which each says that a file holds series; see `msae_jax.data.series`."""
-CSV_ONLY = ("label", "columns", "header", "separator", "decimal")
 
 
 @dataclass(frozen=True)
@@ -44,8 +44,8 @@ class Options:
     """What the user said about a file; None leaves it to the reader, which says what it guessed.
 
     Attributes:
-      label: the column of a CSV file that holds labels, by its name in the header, or by its
-        number, counted from 1, where there is no header.
+      label: the column of a table that holds labels, by its name, or by its number, counted from 1,
+        where a CSV file has no header.
       columns: the columns that are features, separated by commas; `a:c` is a range that includes
         both ends, and `:` stands for all.
       header: `yes` or `no`: whether the first line of a CSV file names the columns.
@@ -56,6 +56,8 @@ class Options:
       layout: `channels-first` moves axis 1 of images [N, C, H, W] to the end; `channels-last` says
         that the axes are right as they are. Of series, `channels` says that an array of two axes is
         one series [T, C], `series` that it is a collection [N, T].
+      image_size: what images of files are brought to: `32`, or `30x20` for height and width. They
+        are scaled to fill it, and cut at the edges.
       window, stride: of series, the points of a window, and from one window's start to the next.
       time, channels: the columns of the time stamps and of the channels; `time_format` is how time
         stamps are written, as `datetime.strptime` has it.
@@ -77,6 +79,7 @@ class Options:
     decimal: str | None = None
     scale: str | None = None
     layout: str | None = None
+    image_size: str | None = None
     window: str | None = None
     stride: str | None = None
     time: str | None = None
@@ -102,7 +105,8 @@ class Options:
             raise InputError("separator and decimal mark are both ',': expected two that differ.")
         if self.scale is not None and not self.divisor() > 0:
             raise InputError(f"scale must be a number above 0, got {self.scale!r}.")
-
+        if self.image_size is not None:
+            self.size()
         for name in (*_COUNTS, *_SHARES, "resample"):
             if getattr(self, name) is not None:
                 self._check_number(name)
@@ -126,6 +130,20 @@ class Options:
             return float(default if value is None else value)
         except ValueError:
             return math.nan
+
+    def size(self) -> tuple[int, int] | None:
+        """Returns `image_size` as (height, width).
+
+        Raises: InputError if it is no size.
+        """
+        if self.image_size is None:
+            return None
+        found = re.fullmatch(r"(\d{1,5})(?:x(\d{1,5}))?", self.image_size)
+        height = int(found[1]) if found else 0
+        width = int(found[2]) if found and found[2] else height
+        if not height or not width:
+            raise InputError(f"image_size must be 32, or 30x20 (HxW), got {self.image_size!r}.")
+        return height, width
 
     def divisor(self) -> float:
         """Returns `scale` as a number; NaN where it is none or not finite."""

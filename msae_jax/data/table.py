@@ -19,6 +19,7 @@ from msae_jax.data.options import Options
 from msae_jax.errors import InputError, unknown_name
 
 INDICES = ("index", "id", "idx")
+COUNTED = 4  # rows, at least, for a column that counts them to be taken for an index
 UNNAMED = ("", "unnamed: 0")  # what pandas writes above an index, and reads back
 
 
@@ -284,7 +285,7 @@ def _without_index(x: np.ndarray, form: Form, plan: _Plan, notes: list[str]) -> 
     first, n = plan.features[0], len(x)
     counted = np.arange(n, dtype=np.float32) + x[0, 0]
     column = [cells[first] for cells in form.body if len(cells) > first]
-    if x.shape[1] < 2 or n < 4 or not all(map(is_whole, column)):
+    if x.shape[1] < 2 or n < COUNTED or not all(map(is_whole, column)):
         return x
     if x[0, 0] not in (0, 1) or not np.array_equal(x[:, 0], counted):
         return x

@@ -9,6 +9,7 @@ import numpy as np
 
 from msae_jax import data
 from msae_jax.data.options import named, parse
+from msae_jax.data.series import TABLES
 from msae_jax.errors import InputError, unknown_name
 from msae_jax.explorer.packing import packed
 
@@ -39,14 +40,14 @@ def of_labels(name: str, values: np.ndarray, classes: Sequence[str] | None = Non
 
 
 def of_file(name: str, column: str, split: str) -> Column:
-    """Returns a column of the `.csv` file of a data set, for the samples of a split.
+    """Returns a column of the table of a data set, for the samples of a split.
 
     Raises:
-      InputError: the data set is no such file, it has no such column, or the column is neither
-        numbers nor text.
+      InputError: the data set is no table, it has no such column, or the column is neither numbers
+        nor text.
     """
     path, options = parse(name)
-    if path.suffix.lower() != ".csv" or options.window is not None:
+    if path.suffix.lower() not in TABLES or options.window is not None:
         raise unknown_name("column to colour by", column, ("class", "error", "z1"))
     if options.split == "hash":
         raise InputError(

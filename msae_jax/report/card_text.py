@@ -18,7 +18,6 @@ import jax
 from msae_jax import models
 from msae_jax.analysis import statistics
 from msae_jax.config import METRICS
-from msae_jax.data.catalog import FILES
 from msae_jax.errors import printable
 from msae_jax.interop import cards
 from msae_jax.interop.torch_files import Weights
@@ -56,9 +55,9 @@ class About(NamedTuple):
 
     @property
     def data(self) -> str:
-        """The data set by name, a file without its folder."""
+        """The data set by name, a file or folder without what it lies in."""
         name, mark, options = str(self.weights.config.data).partition("?")
-        name = Path(name).name if Path(name).suffix.lower() in FILES else name
+        name = name if name.startswith("tfds:") else Path(name).name
         return f"{name}{mark}{options}"
 
     @property

@@ -17,8 +17,8 @@ import numpy as np
 
 from msae_jax import data
 from msae_jax.config import Objective
-from msae_jax.data.arrays import as_input
 from msae_jax.data.dataset import take
+from msae_jax.data.samples import as_input
 from msae_jax.data.series import Windows
 from msae_jax.errors import InputError
 from msae_jax.models.output import Output

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from msae_jax import data
-from msae_jax.data.arrays import as_input
+from msae_jax.data.samples import as_input
 from msae_jax.errors import InputError
 
 

@@ -5,17 +5,23 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from msae_jax.data import arrays, binary, table
+from msae_jax.data import arrays, formats, table
 from msae_jax.data.options import SERIES_ONLY, Options
 from msae_jax.data.series import rows, tabular
 from msae_jax.data.series.series import Series, chunks, missing_points, numbered, resampled, single
 from msae_jax.errors import InputError
 
-SUFFIXES = (".ts", ".tsv", ".txt", ".parquet")
+SUFFIXES = (".ts", ".tsv", ".txt")
 """Files that hold series and nothing else."""
+
+TABLES = (".csv", *formats.TABLES)
+"""Files that hold series if one of their columns holds times, or an option says so."""
+
+ARRAYS = (".npy", ".npz", ".zarr")
 
 
 def wanted(path: Path, options: Options) -> bool:
@@ -25,11 +31,13 @@ def wanted(path: Path, options: Options) -> bool:
     told = told or options.layout in ("channels", "series")
     if suffix in SUFFIXES or (told and options.split != "hash"):
         return True
+    if options.columns is not None:  # of features; those of a series are its channels
+        return False
     if suffix == ".npy" and path.is_file():
         with path.open("rb") as file:
             head = file.read(512)
         return re.search(rb"'shape': \(\d+,\)", head) is not None  # [T]
-    return suffix == ".csv" and tabular.looks_like_series(path, options)
+    return suffix in TABLES and tabular.looks_like_series(path, options)
 
 
 def read(path: Path, options: Options) -> Series:
@@ -39,20 +47,22 @@ def read(path: Path, options: Options) -> Series:
       InputError: it cannot be read; a value is infinite; no value is known.
     """
     suffix = path.suffix.lower()
-    if not path.is_file():
+    if options.columns is not None:
+        raise InputError(f"{path}: --columns is for samples; --channels are those of a series")
+    if not path.is_file() and not (path.is_dir() and suffix == ".zarr"):
         raise InputError(f"{path}: {'is a folder' if path.is_dir() else 'no such file'}")
-    if suffix in (".csv", ".parquet"):
+    if suffix in TABLES:
         series = tabular.read(path, options)
     elif suffix == ".ts":
         series = rows.read_ts(path)
     elif suffix in (".tsv", ".txt"):
         series = rows.read_text(path)
-    elif suffix in (".npy", ".npz"):
+    elif suffix in ARRAYS:
         series = _from_array(path, options)
     else:
-        expected = ", ".join([*arrays.SUFFIXES, *SUFFIXES])
+        expected = ", ".join([*TABLES, *ARRAYS, *SUFFIXES])
         raise InputError(f"{path}: expected a file ending in {expected}")
-    if suffix not in (".csv", ".parquet") and options.channels is not None:
+    if suffix not in TABLES and options.channels is not None:
         series = _with_channels(series, options.channels)
     if missing_points(series.values).all():
         raise InputError(f"{path}: holds no value that is known")
@@ -70,10 +80,9 @@ def test_file(path: Path) -> Path | None:
 
 
 def _from_array(path: Path, options: Options) -> Series:
-    content = binary.read(path)
-    if isinstance(content, np.ndarray):
-        content = {"x": content}
+    content = formats.read(path, Options())
     x = arrays.single(content, path)
+    x = x if isinstance(x, np.ndarray) else np.concatenate(list(x.chunks()))
     if x.dtype.kind not in "biuf" or x.size == 0 or x.ndim not in (1, 2, 3):
         raise InputError(
             f"{path}: is {x.dtype} {list(x.shape)}, expected numbers [T], [T, C], [N, T] or "
@@ -83,7 +92,7 @@ def _from_array(path: Path, options: Options) -> Series:
         values = np.ascontiguousarray(x, np.float32)
     if any(np.isinf(part).any() for part in chunks(values)):
         raise InputError(f"{path}: holds infinity in float32, expected numbers, or NaN for missing")
-    labels = content.get("y")
+    labels: Any = content.get("y")
     if x.ndim == 1:
         return single(values, labels=labels)
     if x.ndim == 2 and not _is_collection(x.shape, options, path):

@@ -1,4 +1,4 @@
-"""Series in tables: CSV and parquet files with a time-stamp column and a column a channel."""
+"""Series in tables: CSV and Arrow's files with a time-stamp column and a column a channel."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from typing import NamedTuple
 import numpy as np
 
 from msae_jax.data import guesses, table
+from msae_jax.data.formats.arrow import Table
+from msae_jax.data.formats.columns import index_columns, kind_of
 from msae_jax.data.options import Options, note
 from msae_jax.data.series.series import Series, check_times, single
 from msae_jax.errors import InputError
@@ -41,7 +43,7 @@ def read(path: Path, options: Options) -> Series:
       InputError: there is no such column, a cell is not a number, or times do not increase; the
         error names the line.
     """
-    columns = _parquet(path) if path.suffix.lower() == ".parquet" else _csv(path, options)
+    columns = _csv(path, options) if path.suffix.lower() == ".csv" else _arrow(path)
     names, said = columns.names, []
     time = _time_column(columns, options)
     if time is not None and options.time is None:
@@ -78,8 +80,11 @@ def check_order(times: np.ndarray, lines: np.ndarray, path: Path) -> None:
 
 
 def looks_like_series(path: Path, options: Options) -> bool:
-    """Whether a CSV file has a column of times beside at least one other."""
+    """Whether a table has a column of times beside at least one other."""
     try:
+        if path.suffix.lower() != ".csv":
+            columns = _arrow(path, guesses.LINES)
+            return len(columns.names) > 1 and any(map(_are_times, columns.cells))
         with path.open("rb") as file:
             raw = file.read(1 << 16)
         form = guesses.guess(table.text_of(raw, table.encoding_of(raw)), options)
@@ -115,20 +120,26 @@ def _csv(path: Path, options: Options) -> _Columns:
     return _Columns(names, list(zip(*rows, strict=True)), np.array(lines), form.decimal)
 
 
-def _parquet(path: Path) -> _Columns:
-    import pyarrow as pa
-    from pyarrow import parquet
-
-    try:
-        found = parquet.read_table(path)
-    except (pa.ArrowException, OSError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise InputError(f"{path}: not a readable .parquet file: {reason}") from error
-    if not found.num_rows or not found.num_columns:
+def _arrow(path: Path, most: int | None = None) -> _Columns:
+    """Returns the columns of a table, of its first rows if `most` says how many."""
+    source = Table([path], str(path))
+    held = index_columns(source.schema)
+    names = [
+        field.name
+        for field in source.schema
+        if field.name not in held or kind_of(field.type) == "times"
+    ]
+    cells: dict[str, list[object]] = {name: [] for name in names}
+    count = 0
+    for batch in source.batches(names):
+        for name in names:
+            cells[name] += batch.column(names.index(name)).slice(0, most).to_pylist()
+        count += len(batch)
+        if most is not None:
+            break
+    if not count or not names:
         raise InputError(f"{path}: holds no rows")
-    cells: list[Sequence[object]] = [column.to_pylist() for column in found.columns]
-    lines = np.arange(1, found.num_rows + 1)
-    return _Columns([str(name) for name in found.column_names], cells, lines, ".")
+    return _Columns(names, list(cells.values()), np.arange(1, count + 1), ".")
 
 
 def _time_column(columns: _Columns, options: Options) -> int | None:

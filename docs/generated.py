@@ -19,7 +19,7 @@ from msae_jax import config
 from msae_jax.cli import app
 
 GROUPS = {
-    "Train and evaluate": ("train", "evaluate", "embed", "reconstruct", "list"),
+    "Train and evaluate": ("train", "find-lr", "evaluate", "embed", "reconstruct", "list"),
     "Compare and reproduce": ("compare", "reproduce", "replay", "bench"),
     "Series": ("detect", "augment"),
     "Exchange with PyTorch": ("inspect", "convert", "verify", "export-torch", "apply"),

@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from msae_jax.data import Split as Split
     from msae_jax.detector import AnomalyDetector as AnomalyDetector
     from msae_jax.estimator import AutoencoderEstimator as AutoencoderEstimator
+    from msae_jax.fitting.callbacks import Callback as Callback
     from msae_jax.fitting.loop import fit as fit
+    from msae_jax.fitting.range_test import range_test as range_test
     from msae_jax.models import build as build
     from msae_jax.models import register as register
     from msae_jax.models.output import Output as Output
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
 _HOME = {  # public name: the module that it comes from, and its name there; None: the module
     "AnomalyDetector": ("detector", "AnomalyDetector"),
     "AutoencoderEstimator": ("estimator", "AutoencoderEstimator"),
+    "Callback": ("fitting.callbacks", "Callback"),
     "Dataset": ("data", "Dataset"),
     "EarlyStopping": ("config", "EarlyStopping"),
     "ModelConfig": ("config", "ModelConfig"),
@@ -54,6 +57,7 @@ _HOME = {  # public name: the module that it comes from, and its name there; Non
     "interop": ("interop", None),
     "load_weights": ("weights", "load_weights"),
     "models": ("models", None),
+    "range_test": ("fitting.range_test", "range_test"),
     "recipe": ("recipes", "recipe"),
     "recipes": ("recipes", None),
     "reconstruct": ("train.evaluation", "reconstruct"),

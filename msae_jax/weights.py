@@ -17,8 +17,10 @@ from msae_jax.data.facts import Facts
 from msae_jax.data.options import expanded
 from msae_jax.errors import InputError, unknown_name
 from msae_jax.fitting.members import Progress
+from msae_jax.fitting.placement import initial_states
 from msae_jax.interop import cards, mapping, optimizer_state, programs
 from msae_jax.interop.torch_files import Weights as Weights
+from msae_jax.interop.torch_files import check_channel_order as check_channel_order
 from msae_jax.interop.torch_files import (
     float32,
     load_torch,
@@ -30,7 +32,7 @@ from msae_jax.runs.arrays import from_states
 from msae_jax.runs.writer import Writer
 from msae_jax.system import names
 from msae_jax.system.files import new_folder
-from msae_jax.train.seeds import Member, init_states
+from msae_jax.train.seeds import Member
 
 Opened = checkpoint.Checkpoint | checkpoint.OneModel
 Held = TypeVar("Held", checkpoint.Checkpoint, checkpoint.OneModel)
@@ -267,9 +269,11 @@ def _save_run(target: Path, weights: Weights, adam: optimizer_state.Adam | None)
     """Writes a run directory with the weights as checkpoint 0, whole or not at all."""
     model, variables, settings, _ = weights
     with new_folder(target) as temporary:
-        task = train.Task(model, settings.objective, train.optimizer_of(settings, 1))
+        task = train.task_of(settings, model, model.sample_shape, 1)
         members = [Member(settings.seed)]
-        states = from_states(init_states(task, settings, members, model.sample_shape))
+        given = jax.tree.map(float32, dict(variables))
+        start = task, settings, members, model.sample_shape
+        states = from_states(initial_states(*start, variables=[given]))
         if adam is not None:
             states.training["opt_state"] = optimizer_state.into(states.training["opt_state"], adam)
         kept = {  # in the precision that they have

@@ -21,10 +21,14 @@ def test_a_configuration_survives_json() -> None:
     assert config.from_dict(TrainConfig, json.loads(text)) == settings
 
 
-def test_a_configuration_from_before_noise_std_loads() -> None:
+def test_a_configuration_from_before_these_fields_loads() -> None:
     values = config.to_dict(recipe("vae3"))
     del values["objective"]["noise_std"]
     del values["objective"]["augment"]
+    for field in ("accumulate", "init_from", "freeze"):
+        del values[field]
+    for field in ("ema", "no_decay"):
+        del values["optimizer"][field]
     assert config.from_dict(TrainConfig, values) == recipe("vae3")
 
 
@@ -35,6 +39,11 @@ def test_a_configuration_from_before_noise_std_loads() -> None:
         (lambda: OptimizerConfig(learning_rate=0.0), "greater than 0"),
         (lambda: OptimizerConfig(momentum=0.9), "momentum belongs to"),
         (lambda: OptimizerConfig(weight_decay=0.1), "weight_decay belongs to"),
+        (lambda: OptimizerConfig("adamw", no_decay="bias"), "no_decay needs a weight_decay"),
+        (lambda: OptimizerConfig(ema=1.0), "ema must be below 1, such as 0.999, got 1.0"),
+        (lambda: OptimizerConfig(ema=-0.1), "ema must be at least 0"),
+        (lambda: TrainConfig(accumulate=0), "accumulate must be a whole number, at least 1"),
+        (lambda: TrainConfig(init_from=""), "init_from must be the path of weights, got ''"),
         (lambda: OptimizerConfig(final_fraction=0.1), "needs schedule"),
         (lambda: Objective("gausian"), "'gaussian'"),
         (lambda: Objective(beta=-1.0), "beta must be at least 0"),

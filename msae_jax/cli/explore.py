@@ -24,7 +24,7 @@ from msae_jax.cli.app import (
     model_given,
     note_assumptions,
 )
-from msae_jax.cli.reading import check_channel_order, reads
+from msae_jax.cli.reading import reads
 from msae_jax.config import ModelConfig
 from msae_jax.errors import InputError, unknown_name
 
@@ -135,7 +135,7 @@ def _request(
     dataset, part, odd = w.split(
         settings.data, split, data_dir, trained_on=first.facts, own=name is None
     )
-    check_channel_order(path, first.model, part.x)
+    w.check_channel_order(path, first.model, part.x)
     series = _own_series(settings.data, dataset) if of_series else None
     request = Request(
         models, part.x, part.y, settings.data, split, series=series, classes=dataset.classes

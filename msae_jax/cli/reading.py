@@ -7,18 +7,11 @@ import inspect
 import logging
 import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from msae_jax.errors import InputError
-from msae_jax.system.names import is_program
-
-if TYPE_CHECKING:
-    import flax.linen as nn
-
-    from msae_jax import data
 
 OPTIONS = {
     "label": "Column of labels, by name or number.",
@@ -87,28 +80,6 @@ def reads(parameter: str, names: Sequence[str] = tuple(OPTIONS)) -> Callable[[Ca
         return wrapped
 
     return decorate
-
-
-def check_channel_order(path: str | Path, model: nn.Module, samples: data.Samples) -> None:
-    """Refuses images [N, H, W, C] for a file of weights whose model reads flat samples.
-
-    PyTorch flattens images channels first, this library channels last. The file does not tell which
-    image its samples were, so that the order of the values is for the user to say.
-
-    Raises:
-      InputError: the images have several channels, and these come last.
-    """
-    shape = samples.shape[1:]
-    if not Path(path).is_file() or is_program(str(path)):
-        return  # a run has its own data; a program says how it reads them
-    flat = len(getattr(model, "sample_shape", shape)) == 1  # your own model may take any
-    if flat and len(shape) == 3 and 1 < shape[2] <= shape[0]:
-        raise InputError(
-            f"{path} is of a model that reads flat samples, whose order for images {list(shape)} "
-            "with channels last it does not tell. For weights trained in PyTorch, give the images "
-            "channels first: x.transpose(0, 3, 1, 2); for weights trained here, give them flat: "
-            "x.reshape(len(x), -1)."
-        )
 
 
 class Notes(logging.Handler):

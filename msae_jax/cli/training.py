@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from msae_jax.cli.app import DataDir, app
+from msae_jax.cli.app import DataDir, app, note_assumptions
 from msae_jax.cli.reading import reads
 from msae_jax.cli.settings import TRAINING, with_settings
 from msae_jax.errors import InputError, printable
@@ -78,7 +78,7 @@ def train(
     saved = out if out is not None and resume and checkpoint.holds_run(out) else None
     if resume and model is None and saved is None and not sweep:
         raise InputError(f"{out} holds no run to resume: give its directory, or say --model.")
-    settings = _settings(model, changes, saved)
+    settings = settings_of(model, changes, saved)
     _note(settings)
     name = f"{_shown(settings)}-{Path(settings.data.partition('?')[0]).stem}"
     name = name.replace(":", ".")  # package.module:Class, tfds:NAME: not every system takes a colon
@@ -132,18 +132,40 @@ def _join(
         distributed.initialize(coordinator, num_processes, process_id)
 
 
-def _settings(model: str | None, changes: dict[str, Any], saved: Path | None) -> TrainConfig:
+def settings_of(
+    model: str | None, changes: dict[str, Any], saved: Path | None = None
+) -> TrainConfig:
     """Returns the configuration of the run in `saved`, or of the model's recipe, with changes."""
     from msae_jax import config, recipes
     from msae_jax.runs import checkpoint, directory
 
-    if saved is None:
-        base = recipes.recipe(model or "msae")
+    if saved is None and "init_from" in changes:
+        settings = _of_weights(changes["init_from"], model, changes)
+    elif saved is None:
+        settings = config.override(recipes.recipe(model or "msae"), changes)
     else:
-        base = checkpoint.read_config(saved)
         changes = changes | ({} if model is None else {"model.name": model})
-    settings = config.override(base, changes)
+        settings = config.override(checkpoint.read_config(saved), changes)
     directory.check_named(settings)
+    return settings
+
+
+def _of_weights(source: str, model: str | None, changes: dict[str, Any]) -> TrainConfig:
+    """Returns the recipe of the model that weights are of, in its sizes, with changes.
+
+    Prints what keys and shapes of a file do not tell.
+    """
+    from dataclasses import replace
+
+    from msae_jax import config, recipes
+    from msae_jax.fitting.initial import model_of
+
+    held, loaded = model_of(source, model)
+    if held.name == source:  # a program, which begins with its own weights
+        changes = {name: value for name, value in changes.items() if name != "init_from"}
+    settings = config.override(replace(recipes.recipe(held.name), model=held), changes)
+    if loaded is not None:
+        note_assumptions(Path(source), loaded, settings.model)
     return settings
 
 

@@ -75,7 +75,9 @@ def compare(
         other = wanted[1].model
         control = controls.match(other, first.settings.model, match, shape)
         label = f"{other.name}-matched-{match}"
-        second = trained(replace(first.settings, model=control), label)
+        # what it begins with, and what is frozen, are of the parameters of the first model
+        own = replace(first.settings, model=control, init_from=None, freeze="")
+        second = trained(own, label)
     verdict = c.compare(first, second, metric, published_percent=claim)
     print(json.dumps(verdict.to_dict(), indent=2) if as_json else verdict)
 

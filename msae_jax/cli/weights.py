@@ -29,7 +29,7 @@ from msae_jax.cli.app import (
     model_given,
     note_assumptions,
 )
-from msae_jax.cli.reading import check_channel_order, reads
+from msae_jax.cli.reading import reads
 from msae_jax.errors import InputError
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def evaluate(
     settings = _changed(loaded.config, data, likelihood)
     name = settings.data
     _, (samples, _), odd = w.split(name, split, data_dir, trained_on=loaded.facts, own=data is None)
-    check_channel_order(weights, loaded.model, samples)
+    w.check_channel_order(weights, loaded.model, samples)
     note_assumptions(weights, loaded, given)
     found: dict[str, Any] = dict(
         evaluation.evaluate(loaded.model, loaded.variables, samples, settings.objective)
@@ -168,7 +168,7 @@ def embed(
         series_outputs.embed(loaded, samples, out, overwrite)
         return
     x = _samples(samples, out, overwrite)
-    check_channel_order(weights, loaded.model, x)
+    w.check_channel_order(weights, loaded.model, x)
     note_assumptions(weights, loaded, given)
     _save(out, evaluation.embed(loaded.model, loaded.variables, x))
     if loaded.facts is not None:
@@ -203,7 +203,7 @@ def reconstruct(
         series_outputs.reconstruct(loaded, samples, out, overwrite)
         return
     x = _samples(samples, out, overwrite)
-    check_channel_order(weights, loaded.model, x)
+    w.check_channel_order(weights, loaded.model, x)
     note_assumptions(weights, loaded, given)
     _save(out, evaluation.reconstruct(loaded.model, loaded.variables, x))
     if loaded.facts is not None:

@@ -121,7 +121,12 @@ class OptimizerConfig:
       final_fraction: where `cosine` and `linear` end, as a fraction of the peak.
       momentum: the momentum of `sgd` and `rmsprop`; the others take none.
       weight_decay: the decoupled weight decay of `adamw` and `lion`; the others take none.
+      no_decay: the parameters that weight decay leaves alone, such as `*bias*,scale`; see
+        `msae_jax.train.selection`.
       clip_norm: the bound of the gradient's global norm; None does not clip.
+      ema: the decay d of an exponential moving average of the parameters; 0 keeps none. After step
+        t it is sum_i d^(t-i) w_i / sum_i d^(t-i) over the parameters w_i after each step i, and it
+        is what is tested, kept and exported in their place.
     """
 
     name: Literal["adam", "adamw", "sgd", "rmsprop", "lion"] = "adam"
@@ -131,7 +136,9 @@ class OptimizerConfig:
     final_fraction: float = 0.0
     momentum: float = 0.0
     weight_decay: float = 0.0
+    no_decay: str = ""
     clip_norm: float | None = None
+    ema: float = 0.0
 
     def __post_init__(self) -> None:
         _choice("optimizer", self.name, ("adam", "adamw", "sgd", "rmsprop", "lion"))
@@ -147,6 +154,11 @@ class OptimizerConfig:
             raise InputError(f"momentum belongs to sgd and rmsprop; {self.name} does not take it.")
         if self.weight_decay and self.name not in ("adamw", "lion"):
             raise InputError(f"weight_decay belongs to adamw and lion; {self.name} has none.")
+        if self.no_decay and not self.weight_decay:
+            raise InputError("no_decay needs a weight_decay, which is 0.")
+        _at_least("ema", self.ema, 0.0)
+        if self.ema >= 1.0:
+            raise InputError(f"ema must be below 1, such as 0.999, got {self.ema!r}.")
         if self.final_fraction and self.schedule == "constant":
             raise InputError("final_fraction needs schedule 'cosine' or 'linear', got 'constant'.")
 
@@ -179,7 +191,13 @@ class TrainConfig:
       optimizer: how it is minimised.
       epochs: how often the training part is gone through.
       batch_size: the samples of a step.
+      accumulate: into how many parts each batch is divided. They are computed one after another,
+        which takes less memory, and their gradients are added up before the step.
       seed: what the initial weights, the order of the samples and the noise are drawn from.
+      init_from: the weights to begin with instead: the path of a run, of a model card, or of a
+        `.pth`, `.safetensors` or `.pt2` file. Of a run of many seeds, each begins with its own.
+      freeze: what keeps the values that it begins with: `encoder`, `decoder`, or names of
+        parameters such as `conv_*,norm_0`; see `msae_jax.train.selection`.
       early_stopping: when to stop before the last epoch; None trains all of them.
       pipeline: `resident` keeps the whole set on the device; `streaming` reads it batch by batch.
       best_metric: the metric (lower is better) whose best checkpoint is kept beside the latest.
@@ -192,7 +210,10 @@ class TrainConfig:
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     epochs: int = 10
     batch_size: int = 128
+    accumulate: int = 1
     seed: int = 0
+    init_from: str | None = None
+    freeze: str = ""
     early_stopping: EarlyStopping | None = None
     pipeline: Literal["resident", "streaming"] = "resident"
     best_metric: str = "test_loss"
@@ -210,6 +231,19 @@ class TrainConfig:
             )
         _whole("epochs", self.epochs, 1)
         _whole("batch size", self.batch_size, 1)
+        _whole("accumulate", self.accumulate, 1)
+        if self.accumulate > self.batch_size:
+            raise InputError(
+                f"accumulate divides a batch of {self.batch_size} samples: it cannot have "
+                f"{self.accumulate} parts."
+            )
+        if self.accumulate > 1 and (self.objective.mmd or self.objective.free_bits):
+            raise InputError(
+                "mmd and free_bits are of a whole batch, not a sum over its samples: they cannot "
+                "be accumulated over parts of it. Leave accumulate at 1."
+            )
+        if not isinstance(self.init_from, str | None) or self.init_from == "":
+            raise InputError(f"init_from must be the path of weights, got {self.init_from!r}.")
         _whole("seed", self.seed, 0)
         _whole("checkpoint_every", self.checkpoint_every, 1)
         if self.seed >= 2**32:

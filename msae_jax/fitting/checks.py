@@ -12,6 +12,7 @@ import numpy as np
 from msae_jax import config, data, train
 from msae_jax.config import TrainConfig
 from msae_jax.errors import InputError
+from msae_jax.fitting.callbacks import Callback
 from msae_jax.fitting.members import description
 from msae_jax.system import distributed
 from msae_jax.train import losses
@@ -45,6 +46,13 @@ def check_dataset(dataset: Any) -> None:
         raise InputError(
             f"dataset must be Dataset(name, Split(x_train), Split(x_test)), got {kind}."
         )
+
+
+def check_callbacks(callbacks: Sequence[Any]) -> None:
+    """Raises InputError where something is no `Callback`."""
+    for callback in callbacks:
+        if not isinstance(callback, Callback):
+            raise InputError(f"callbacks must be objects of mj.Callback, got {callback!r}.")
 
 
 def check_range(settings: TrainConfig, task: train.Task, dataset: data.Dataset) -> None:

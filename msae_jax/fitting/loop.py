@@ -8,20 +8,31 @@ ones are kept. One checkpoint holds all.
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from msae_jax import data, models, train
+from msae_jax import data
 from msae_jax.config import METRICS, TrainConfig
 from msae_jax.data import facts
 from msae_jax.data.options import expanded
 from msae_jax.errors import DivergedError, InputError
 from msae_jax.fitting import checks
+from msae_jax.fitting.callbacks import (
+    Callback,
+    Lines,
+    Started,
+    tell_ended,
+    tell_epoch,
+    tell_started,
+)
 from msae_jax.fitting.ensemble import Ensemble, Run
+from msae_jax.fitting.initial import initial_weights
 from msae_jax.fitting.members import Progress
+from msae_jax.fitting.members import as_members as as_members
 from msae_jax.fitting.placement import Trainer
 from msae_jax.runs import checkpoint, directory
 from msae_jax.runs.writer import Writer
@@ -31,7 +42,6 @@ from msae_jax.train.member import Member
 from msae_jax.train.seeds import make_task
 
 OnEpoch = Callable[[dict[str, Any]], None]
-OnLines = Callable[[list[dict[str, Any]]], None]
 
 
 def fit(
@@ -47,6 +57,7 @@ def fit(
     seeds_at_once: int | None = None,
     data_devices: int = 1,
     on_epoch: OnEpoch | None = None,
+    callbacks: Sequence[Callback] = (),
 ) -> Ensemble | Run:
     """Trains one seed, or many at once.
 
@@ -62,12 +73,14 @@ def fit(
       data_dir: a folder of IDX files, see `msae_jax.data.load`.
       orders: the order of the samples in each epoch, int `[epochs, n]`, instead of the seed's; for
         one seed.
-      init: the variables that each seed starts from, float32, instead of its own.
+      init: the variables that each seed starts from, float32, instead of its own; of weights in a
+        file or a run, see `settings.init_from`.
       seeds_at_once: seeds that train as one batch on a device. By default one on a CPU, and on an
         accelerator as many as its memory holds.
       data_devices: devices that share each batch.
       on_epoch: called with the metrics of each epoch; of many seeds, with their means over those
         that trained.
+      callbacks: what else hears of the run; `fitting.callbacks.Callback` says when, and of what.
 
     Returns:
       A `Run`, or with `seeds` an `Ensemble`. There, a seed that diverges is frozen and reported.
@@ -86,6 +99,7 @@ def fit(
         "seeds_at_once": seeds_at_once,
         "data_devices": data_devices,
         "on_epoch": on_epoch,
+        "callbacks": callbacks,
     }
     if seeds is None:
         return fit_one(settings, dataset, **options)
@@ -98,6 +112,7 @@ def fit_one(
     *,
     out: str | Path | None = None,
     on_epoch: OnEpoch | None = None,
+    callbacks: Sequence[Callback] = (),
     **options: Any,
 ) -> Run:
     """Trains the configuration's own seed; see `fit`."""
@@ -108,7 +123,8 @@ def fit_one(
         if on_epoch is not None:
             on_epoch({name: value for name, value in lines[0].items() if name != "seed"})
 
-    done = _fit(settings, [Member(settings.seed)], dataset, out, on_lines, **options)
+    hearers = [Lines(on_lines), *callbacks]
+    done = _fit(settings, [Member(settings.seed)], dataset, out, hearers, **options)
     history = done.histories[0]
     if done.diverged:
         kept = f"the weights after epoch {len(history)} are kept in {out}"
@@ -126,6 +142,7 @@ def fit_many(
     *,
     out: str | Path | None = None,
     on_epoch: OnEpoch | None = None,
+    callbacks: Sequence[Callback] = (),
     **options: Any,
 ) -> Ensemble:
     """Trains members together; see `fit`."""
@@ -136,28 +153,7 @@ def fit_many(
             epoch = min(line["epoch"] for line in lines)
             on_epoch(means | {"epoch": epoch, "seeds": len(lines)})
 
-    return _fit(settings, members, dataset, out, on_lines, **options)
-
-
-def as_members(settings: TrainConfig, members: int | Sequence[int | Member]) -> list[Member]:
-    """Returns the members that a number of seeds, or a list of seeds or members, stands for.
-
-    A number counts from the configuration's seed.
-
-    Raises:
-      InputError: none, or one twice.
-    """
-    if isinstance(members, int):
-        if members < 1:
-            raise InputError(f"seeds must be at least 1, got {members}.")
-        members = range(settings.seed, settings.seed + members)
-    listed = [m if isinstance(m, Member) else Member(int(m)) for m in members]
-    if not listed:
-        raise InputError("no seeds given.")
-    doubled = sorted({m.seed for m in listed if listed.count(m) > 1})
-    if doubled:
-        raise InputError(f"seeds given twice: {doubled}.")
-    return listed
+    return _fit(settings, members, dataset, out, [Lines(on_lines), *callbacks], **options)
 
 
 def _fit(
@@ -165,7 +161,7 @@ def _fit(
     members: Sequence[Member],
     dataset: data.Dataset | None,
     out: str | Path | None,
-    on_lines: OnLines,
+    callbacks: Sequence[Callback],
     *,
     resume: bool = False,
     data_dir: str | Path | None = None,
@@ -174,11 +170,13 @@ def _fit(
     seeds_at_once: int | None = None,
     data_devices: int = 1,
 ) -> Ensemble:
-    """Trains members; `on_lines` gets, after each epoch, a line of each member that trained."""
+    """Trains members; see `fit`."""
+    checks.check_callbacks(callbacks)
     out = None if out is None else Path(out)
     options = {"seeds_at_once": seeds_at_once, "data_devices": data_devices, "resume": resume}
     checks.check_devices(settings, members, options | {"out": None if out is None else str(out)})
     with contextlib.ExitStack() as stack:
+        known: list[Member] = []
         if out is not None:
             stack.enter_context(directory.writing(out))
             distributed.wait_for_all("run directory locked")
@@ -190,9 +188,11 @@ def _fit(
         checks.check_orders(settings, dataset.train.x, orders, len(members))
         task = make_task(settings, dataset, members)
         checks.check_range(settings, task, dataset)
-        init = _closed_form(settings, task, dataset) if init is None else init
+        initial = initial_weights(settings, task, dataset, init)
+        if initial is not None and len(known) < len(members):
+            initial.of(members)  # or its error, before anything is written
         known_data = None if out is None else facts.of(dataset)
-        progress = Progress(settings, members, task, dataset.sample_shape, init, known_data)
+        progress = Progress(settings, members, task, dataset.sample_shape, initial, known_data)
         messages: list[str] = []
         writer = None
         if out is not None:
@@ -202,15 +202,23 @@ def _fit(
             writer = Writer(out, settings, dataset.sample_shape)
             stack.callback(writer.close)
             messages = _restore(progress, writer, out)
+        epochs = tuple(map(len, progress.histories))
+        tell_started(callbacks, Started(settings, tuple(members), epochs, out))
         rows = progress.unfinished()
         if rows:
             trainer = progress.trainer(rows, dataset, seeds_at_once, data_devices)
-            _train(progress, trainer, rows, orders, writer, directory.Log(out), on_lines)
+            _train(progress, trainer, rows, orders, writer, directory.Log(out), callbacks)
+    done = _finished(progress, messages)
+    tell_ended(callbacks, done)
+    return done
+
+
+def _finished(progress: Progress, messages: list[str]) -> Ensemble:
     assert progress.arrays is not None
     return Ensemble(
-        settings,
-        task.model,
-        list(members),
+        progress.settings,
+        progress.task.model,
+        list(progress.members),
         progress.arrays.weights,
         progress.histories,
         progress.diverged,
@@ -227,14 +235,6 @@ def _loaded(
         return data.load(settings.data, data_dir=data_dir, streaming=streaming)
     checks.check_dataset(dataset)
     return dataset
-
-
-def _closed_form(
-    settings: TrainConfig, task: train.Task, dataset: data.Dataset
-) -> dict[str, Any] | None:
-    """Returns the variables of a model that is fitted in closed form; None of one that trains."""
-    fit = models.record(settings.model.name).fit
-    return None if fit is None else {"params": fit(task.model, dataset.train.x)}
 
 
 def _restore(progress: Progress, writer: Writer, out: Path) -> list[str]:
@@ -270,7 +270,7 @@ def _train(
     orders: np.ndarray | None,
     writer: Writer | None,
     log: directory.Log,
-    on_lines: OnLines,
+    callbacks: Sequence[Callback],
 ) -> None:
     """Trains the members at `rows` until all have finished."""
     settings = progress.settings
@@ -289,5 +289,8 @@ def _train(
             progress.finish(rows, trainer.arrays())
         log.append(lines)
         if lines:
-            on_lines(lines)
+            trained = [row for row in unfinished if row not in progress.diverged]
+            held = None if last else trainer.arrays()
+            of_row = functools.partial(progress.variables, rows=rows, arrays=held)
+            tell_epoch(callbacks, lines, trained, of_row)
     log.write(progress.lines())  # in the order of epochs, however often the run was resumed

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -13,6 +13,8 @@ import numpy as np
 from msae_jax import data, train
 from msae_jax.config import TrainConfig
 from msae_jax.data.facts import Facts
+from msae_jax.errors import InputError
+from msae_jax.fitting.initial import InitialWeights
 from msae_jax.fitting.placement import Outcome, Trainer, initial_states
 from msae_jax.runs.arrays import StateArrays, from_states
 from msae_jax.runs.checkpoint import Checkpoint, as_member
@@ -39,16 +41,18 @@ class Progress:
         members: Sequence[Member],
         task: train.Task,
         sample_shape: tuple[int, ...],
-        variables: Mapping[str, Any] | None = None,
+        initial: InitialWeights | None = None,
         facts: Facts | None = None,
     ) -> None:
-        """Begins with nothing trained; `variables` replace each seed's initial weights.
+        """Begins with nothing trained.
 
         Args:
+          initial: what members begin with instead of their seeds' weights.
           facts: of the data, kept in every checkpoint.
         """
         self.settings, self.members, self.task = settings, members, task
-        self._shape, self._variables, self.facts = sample_shape, variables, facts
+        self._shape, self._initial, self.facts = sample_shape, initial, facts
+        self._digests: dict[str, str] = {}
         self._seeds_per_batch: int | None = None
         self.arrays: StateArrays | None = None
         self.histories: list[History] = [[] for _ in members]
@@ -75,12 +79,16 @@ class Progress:
         if rows == list(range(len(self.members))):
             self.arrays = arrays
         else:
+            given = None if self._initial is None else self._initial.of(self.members)
             states = initial_states(
-                self.task, self.settings, self.members, self._shape, None, self._variables
+                self.task, self.settings, self.members, self._shape, None, given
             )
             begun = distributed.to_host(from_states(states), delete=True)
             self.arrays = _overwritten(begun, rows, arrays)
         self.versions, self._seeds_per_batch = saved.versions, saved.seeds_per_batch
+        self._digests = dict(saved.initial)
+        if self._initial is not None:
+            self._initial.check_unchanged(saved.initial)
         for row, entry, history in zip(rows, saved.members, saved.histories, strict=True):
             self.histories[row] = history
             if entry["diverged"] is not None:
@@ -101,6 +109,7 @@ class Progress:
             seeds_per_batch=self._seeds_per_batch,
             versions=self.versions,
             facts=None if self.facts is None else self.facts.to_dict(),
+            initial=self._digests | ({} if self._initial is None else self._initial.digests),
         )
 
     def trainer(
@@ -111,7 +120,8 @@ class Progress:
         data_devices: int,
     ) -> Trainer:
         """Returns what trains the members at `rows`; it holds their arrays from now on."""
-        arrays = self.arrays
+        arrays, members = self.arrays, [self.members[row] for row in rows]
+        begin = self._initial if arrays is None else None
         if len(rows) < len(self.members):
             arrays = jax.tree.map(lambda a: a[list(rows)], arrays)
         else:
@@ -119,10 +129,10 @@ class Progress:
         return Trainer(
             self.task,
             self.settings,
-            [self.members[row] for row in rows],
+            members,
             dataset,
             arrays=arrays,
-            variables=self._variables,
+            variables=None if begin is None else begin.of(members),
             # a resumed run batches as it did: other batches have other bits
             seeds_per_batch=seeds_per_batch or self._seeds_per_batch,
             data_devices=data_devices,
@@ -146,6 +156,23 @@ class Progress:
         else:
             weights = _overwritten(own, rows, weights)
         self.arrays = StateArrays(weights, {})
+
+    def variables(
+        self, position: int, rows: Sequence[int], arrays: StateArrays | None
+    ) -> dict[str, Any]:
+        """Returns a copy of the Flax variables of the member at a position.
+
+        Args:
+          arrays: of the members at `rows`, where a trainer has them; None after `finish`.
+        """
+        if arrays is None:
+            assert self.arrays is not None
+            arrays, rows = self.arrays, range(len(self.members))
+        weights, row = arrays.weights, rows.index(position)
+        if jax.process_count() > 1:
+            weights = distributed.to_host(weights)
+        copied = jax.tree.map(lambda a: np.array(a[row]), weights)
+        return {name: tree for name, tree in copied.items() if tree}
 
     def lines(self) -> list[dict[str, Any]]:
         """Returns the log of the run, a line an epoch of a member, epoch by epoch."""
@@ -234,3 +261,24 @@ def description(member: Member) -> dict[str, Any]:
         for name, value in asdict(member).items()
         if name == "seed" or value != getattr(plain, name)
     }
+
+
+def as_members(settings: TrainConfig, members: int | Sequence[int | Member]) -> list[Member]:
+    """Returns the members that a number of seeds, or a list of seeds or members, stands for.
+
+    A number counts from the configuration's seed.
+
+    Raises:
+      InputError: none, or one twice.
+    """
+    if isinstance(members, int):
+        if members < 1:
+            raise InputError(f"seeds must be at least 1, got {members}.")
+        members = range(settings.seed, settings.seed + members)
+    listed = [m if isinstance(m, Member) else Member(int(m)) for m in members]
+    if not listed:
+        raise InputError("no seeds given.")
+    doubled = sorted({m.seed for m in listed if listed.count(m) > 1})
+    if doubled:
+        raise InputError(f"seeds given twice: {doubled}.")
+    return listed

@@ -41,31 +41,31 @@ def initial_states(
     members: Sequence[Member],
     sample_shape: tuple[int, ...],
     mesh: jax.sharding.Mesh | None = None,
-    variables: Mapping[str, Any] | None = None,
+    variables: Sequence[Mapping[str, Any]] | None = None,
 ) -> train.TrainState:
-    """Returns `seeds.init_states`, with the weights of all members replaced where some are given.
+    """Returns `seeds.init_states`, with the weights replaced where some are given.
 
     Args:
-      variables: Flax variables of one model.
-
-    Raises:
-      InputError: `variables` are not those of this model.
+      variables: of each member, the Flax variables that it begins with.
     """
     states = seeds.init_states(task, settings, members, sample_shape, mesh)
     if variables is None:
         return states
-    own = jax.tree.map(lambda a: a.shape[1:], states.variables)
-    given = jax.tree.map(np.shape, dict(variables))
-    if own != given:
-        raise InputError(f"init must have the shapes of the model's variables, {own}; got {given}.")
+    alike = all(each is variables[0] for each in variables)
 
-    def repeated(old: jax.Array, new: Any) -> jax.Array:
-        return jax.device_put(np.broadcast_to(np.asarray(new, old.dtype), old.shape), old.sharding)
+    def stacked(name: str, old: Any) -> Any:
+        def put(old: jax.Array, *new: Any) -> jax.Array:
+            rows = [np.asarray(each, old.dtype) for each in new]
+            whole = np.broadcast_to(rows[0], old.shape) if alike else np.stack(rows)
+            return jax.device_put(whole, old.sharding)
 
-    return states.replace(
-        params=jax.tree.map(repeated, states.params, dict(variables["params"])),
-        batch_stats=jax.tree.map(repeated, states.batch_stats, variables.get("batch_stats", {})),
-    )
+        given = variables[:1] if alike else variables
+        return jax.tree.map(put, old, *(dict(each.get(name, {})) for each in given))
+
+    states = states.replace(batch_stats=stacked("batch_stats", states.batch_stats))
+    if task.ema:
+        states = states.replace(averaged=stacked("params", states.averaged))
+    return states.replace(params=stacked("params", states.params))
 
 
 class Trainer:
@@ -85,7 +85,7 @@ class Trainer:
         dataset: data.Dataset,
         *,
         arrays: StateArrays | None = None,
-        variables: Mapping[str, Any] | None = None,
+        variables: Sequence[Mapping[str, Any]] | None = None,
         seeds_per_batch: int | None = None,
         data_devices: int = 1,
         members_of_run: int | None = None,
@@ -94,7 +94,8 @@ class Trainer:
 
         Args:
           arrays: of the members, to go on from; None begins with initial states.
-          variables: what initial states begin with instead of each seed's own weights.
+          variables: of each member, what its initial state begins with instead of its seed's own
+            weights.
           data_devices: devices that share each batch.
           members_of_run: how many there are with the finished ones. They decide how many devices
             are used: on another number of devices sums are ordered otherwise.
@@ -106,7 +107,7 @@ class Trainer:
         self._mesh = seeds.make_mesh(data_devices, devices, count)
         self.dataset = dataset
         if not self._streaming:
-            self._x = seeds.put(_in_memory(dataset.train.x), self._mesh)
+            self._x = seeds.put(in_memory(dataset.train.x), self._mesh)
             if not isinstance(dataset.test.x, Windows):
                 test = evaluation.padded_batches(np.asarray(dataset.test.x))
                 self._test = [seeds.put(batch, self._mesh) for batch in test]
@@ -125,7 +126,7 @@ class Trainer:
         return seeds.Spread(self._mesh, self.seeds_per_batch)
 
     def _first_states(
-        self, arrays: StateArrays | None, variables: Mapping[str, Any] | None
+        self, arrays: StateArrays | None, variables: Sequence[Mapping[str, Any]] | None
     ) -> train.TrainState:
         """Returns the states before the first epoch, filled up to whole groups by the first one."""
         count = len(self._members)
@@ -133,7 +134,8 @@ class Trainer:
         listed = [self._members[row] for row in rows]
         what = self._task, self._settings, listed, self.dataset.sample_shape
         if arrays is None:
-            return initial_states(*what, self._mesh, variables)
+            given = None if variables is None else [variables[row] for row in rows]
+            return initial_states(*what, self._mesh, given)
         if len(rows) > count:
             arrays = jax.tree.map(lambda a: a[rows], arrays)
         tuned = seeds.put(seeds.tuned(self._settings, listed), self._mesh, "seed")
@@ -234,7 +236,7 @@ class Trainer:
         return from_states(self._states)
 
 
-def _in_memory(x: data.Samples) -> np.ndarray | Windows:
+def in_memory(x: data.Samples) -> np.ndarray | Windows:
     """Returns samples as arrays; windows stay an index, and are cut on the device."""
     return x if isinstance(x, Windows) else np.asarray(x)
 

@@ -33,10 +33,23 @@ class Tensors:
         self.constants: dict[str, Any] = dict(program.constants)
         self.training_constants: dict[str, Any] = dict(program.training_constants)
 
-    def variables(self) -> dict[str, Any]:
-        """Returns the values of the file as variables, dtypes unchanged."""
-        found = {"params": nested({name: self.initial[name] for name in self.parameters})}
-        buffers = nested({name: self.initial[name] for name in self.buffers})
+    def variables(
+        self, state: Mapping[str, np.ndarray] | None = None, source: str = ""
+    ) -> dict[str, Any]:
+        """Returns the values of the file, or of another state dict, as variables, dtypes unchanged.
+
+        Args:
+          source: names the state dict in errors.
+
+        Raises:
+          InputError: it lacks some of them.
+        """
+        values = self.initial if state is None else state
+        missing = [name for name in (*self.parameters, *self.buffers) if name not in values]
+        if missing:
+            raise InputError(f"{source} does not fit the program; missing: {', '.join(missing)}.")
+        found = {"params": nested({name: values[name] for name in self.parameters})}
+        buffers = nested({name: values[name] for name in self.buffers})
         return found | ({"batch_stats": buffers} if buffers else {})
 
     def state_dict(self, variables: Mapping[str, Any]) -> dict[str, np.ndarray]:

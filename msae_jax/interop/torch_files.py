@@ -12,6 +12,7 @@ import numpy as np
 
 from msae_jax import models
 from msae_jax.config import ModelConfig, TrainConfig
+from msae_jax.data.dataset import Samples
 from msae_jax.data.facts import Facts
 from msae_jax.errors import InputError
 from msae_jax.interop import mapping, programs
@@ -139,6 +140,28 @@ def assumptions(path: str | Path, weights: Weights, given: ModelConfig | None = 
         f"taken as model {config.name!r} with {values}, which keys and shapes do not tell. If the "
         f"weights were trained otherwise: --model {config.name} --set FIELD=VALUE"
     )
+
+
+def check_channel_order(path: str | Path, model: nn.Module, samples: Samples) -> None:
+    """Refuses images [N, H, W, C] for a file of weights whose model reads flat samples.
+
+    PyTorch flattens images channels first, this library channels last. The file does not tell which
+    image its samples were, so that the order of the values is for the user to say.
+
+    Raises:
+      InputError: the images have several channels, and these come last.
+    """
+    shape = samples.shape[1:]
+    if not Path(path).is_file() or is_program(str(path)):
+        return  # a run has its own data; a program says how it reads them
+    flat = len(getattr(model, "sample_shape", shape)) == 1  # your own model may take any
+    if flat and len(shape) == 3 and 1 < shape[2] <= shape[0]:
+        raise InputError(
+            f"{path} is of a model that reads flat samples, whose order for images {list(shape)} "
+            "with channels last it does not tell. For weights trained in PyTorch, give the images "
+            "channels first: x.transpose(0, 3, 1, 2); for weights trained here, give them flat: "
+            "x.reshape(len(x), -1)."
+        )
 
 
 def float32(array: np.ndarray) -> np.ndarray:

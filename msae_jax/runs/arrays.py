@@ -17,7 +17,10 @@ class StateArrays(NamedTuple):
     """The arrays of the members' states, each with a leading member axis; PRNG keys as their data.
 
     Attributes:
-      weights: `params` and `batch_stats`. training: `step`, `opt_state`, `order_key`, `noise_key`.
+      weights: what is used after training: `params`, the moving average where one is kept, and
+        `batch_stats`.
+      training: `step`, `opt_state`, `order_key`, `noise_key`; beside a moving average the `params`
+        that steps change.
     """
 
     weights: dict[str, Any]
@@ -32,6 +35,8 @@ def from_states(states: TrainState) -> StateArrays:
         "order_key": jax.random.key_data(states.order_key),
         "noise_key": jax.random.key_data(states.noise_key),
     }
+    if states.averaged is not None:
+        training["params"] = states.params
     return StateArrays(_weights(states), training)
 
 
@@ -42,6 +47,8 @@ def to_states(arrays: StateArrays, template: TrainState) -> TrainState:
         name: jax.tree.map(lambda a, b: jnp.asarray(b, a.dtype), tree, arrays.weights.get(name, {}))
         for name, tree in _weights(template).items()
     }
+    if template.averaged is not None:
+        weights |= {"averaged": weights["params"], "params": training["params"]}
     return template.replace(
         step=training["step"],
         opt_state=training["opt_state"],
@@ -52,7 +59,7 @@ def to_states(arrays: StateArrays, template: TrainState) -> TrainState:
 
 
 def _weights(states: TrainState) -> dict[str, Any]:
-    return {"params": states.params, "batch_stats": states.batch_stats}
+    return {"params": states.variables["params"], "batch_stats": states.batch_stats}
 
 
 def digest(tree: Any) -> str:

@@ -61,6 +61,7 @@ class Checkpoint(NamedTuple):
       histories: of each member, the metrics of each epoch so far.
       seeds_per_batch: how many trained as one batch on a device.
       facts: of the data that they were trained on; None in checkpoints of format 1.
+      initial: digests of the weights that they were told to begin with, by seed.
     """
 
     number: int
@@ -72,6 +73,7 @@ class Checkpoint(NamedTuple):
     versions: dict[str, str]
     seeds_per_batch: int | None
     facts: Facts | None
+    initial: dict[str, str]
 
     def one(self, index: int) -> OneModel:
         """Returns one member, with the configuration that trains it alone."""
@@ -115,6 +117,7 @@ def from_store(number: int, items: Mapping[str, Any], content: Mapping[str, Any]
         content["versions"],
         content.get("seeds_per_batch", content.get("at_once")),  # its name in format 1
         Facts.from_dict(content["facts"]) if content.get("facts") else None,
+        content.get("initial", {}),
     )
 
 

@@ -31,8 +31,8 @@ def check(content: Mapping[str, Any]) -> None:
     _expect("columns", _are_texts(columns) and "epoch" in columns)
     _expect("columns", len(set(columns)) == len(columns))
     _expect("score", content["score"] is None or _is_number(content["score"]))
-    for name in ("versions", "digests"):
-        named = content[name]
+    for name in ("versions", "digests", "initial"):
+        named = content.get(name, {}) if name == "initial" else content[name]
         _expect(name, isinstance(named, dict) and _are_texts([*named, *named.values()]))
     at_once = content.get("seeds_per_batch", content.get("at_once"))
     _expect("seeds_per_batch", at_once is None or _is_count(at_once))

@@ -9,9 +9,16 @@ from msae_jax.train.epoch import (
     train_epoch,
     train_epoch_streaming,
 )
-from msae_jax.train.state import Keys, Metrics, Task, TrainState, Tuned, no_metrics
-from msae_jax.train.step import (
+from msae_jax.train.state import (
     CORRUPTION,
+    Keys,
+    Metrics,
+    Task,
+    TrainState,
+    Tuned,
+    no_metrics,
+)
+from msae_jax.train.step import (
     augmented,
     corrupted,
     init_state,
@@ -20,6 +27,7 @@ from msae_jax.train.step import (
     optimizer_of,
     seed_keys,
     state_of_keys,
+    task_of,
     to_unit,
     train_step,
 )
@@ -45,6 +53,7 @@ __all__ = [
     "seed_keys",
     "state_of_keys",
     "summary",
+    "task_of",
     "to_unit",
     "train_epoch",
     "train_epoch_streaming",

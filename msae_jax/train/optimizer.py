@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
 
 from msae_jax.config import OptimizerConfig
+from msae_jax.train.selection import Selected, pick
 
 
 def _schedule(config: OptimizerConfig, steps: int) -> optax.Schedule:
@@ -32,33 +35,55 @@ def no_optimizer() -> optax.GradientTransformation:
     return optax.set_to_zero()
 
 
-def make_optimizer(config: OptimizerConfig, steps: int) -> optax.GradientTransformation:
+def make_optimizer(
+    config: OptimizerConfig,
+    steps: int,
+    *,
+    frozen: Selected = frozenset(),
+    undecayed: Selected = frozenset(),
+) -> optax.GradientTransformation:
     """Returns the optimiser of a run of `steps` steps.
 
     Equal arguments give the *same* object, so that programs compiled for it are found again; where
     the learning rate is constant, whatever the number of steps.
     Adam's defaults (betas 0.9 and 0.999, eps 1e-8 outside the root) are PyTorch's.
+
+    Args:
+      frozen: the variables that are not trained, for which nothing is kept; their updates have no
+        meaning. undecayed: those that weight decay leaves alone.
     """
     constant = config.schedule == "constant" and not config.warmup_steps
-    return _made(config, None if constant else steps)
+    return _made(config, None if constant else steps, frozen, undecayed)
 
 
 @functools.cache
-def _made(config: OptimizerConfig, steps: int | None) -> optax.GradientTransformation:
+def _made(
+    config: OptimizerConfig, steps: int | None, frozen: Selected, undecayed: Selected
+) -> optax.GradientTransformation:
     rate = config.learning_rate if steps is None else _schedule(config, steps)
+    decay: dict[str, Any] = {"weight_decay": config.weight_decay}
+    if undecayed:
+        decay["mask"] = _all_but(undecayed)
     if config.name == "adam":
         rule = optax.chain(_scale_by_adam(), optax.scale_by_learning_rate(rate))
     elif config.name == "adamw":
-        rule = optax.adamw(rate, weight_decay=config.weight_decay)
+        rule = optax.adamw(rate, **decay)
     elif config.name == "lion":
-        rule = optax.lion(rate, weight_decay=config.weight_decay)
+        rule = optax.lion(rate, **decay)
     elif config.name == "rmsprop":
         rule = optax.rmsprop(rate, momentum=config.momentum or None)
     else:
         rule = optax.sgd(rate, momentum=config.momentum or None)
     if config.clip_norm is not None:
         rule = optax.chain(optax.clip_by_global_norm(config.clip_norm), rule)
+    if frozen:
+        rule = optax.masked(rule, _all_but(frozen))
     return _with_standard_promotion(rule)
+
+
+def _all_but(chosen: Selected) -> Callable[[optax.Params], Any]:
+    """Returns Optax's mask of the parameters that are not chosen."""
+    return lambda params: pick(chosen, "params", lambda is_chosen, _: not is_chosen, params)
 
 
 def _scale_by_adam(

@@ -14,6 +14,7 @@ import optax
 from msae_jax.config import Objective
 from msae_jax.data.series.windows import Windows
 from msae_jax.train import losses
+from msae_jax.train.selection import Selected
 
 jax.tree_util.register_dataclass(
     Windows,
@@ -22,14 +23,28 @@ jax.tree_util.register_dataclass(
 )
 
 
+EQUIVARIANCE, AUGMENTATION, PRIOR, CORRUPTION = (2**32 - i for i in (5, 4, 3, 2))
+"""Folded into a run's noise key, each for its own draws (`key_for`); no training step has these
+numbers."""
+
+
 class Task(NamedTuple):
-    """The model, objective and optimiser that a training program is compiled for; hashable."""
+    """What a training program is compiled for; hashable.
+
+    Attributes:
+      masked: whether values of the samples are missing, as NaN.
+      accumulate: into how many parts a batch is divided.
+      ema: the decay of the moving average of the parameters; 0 keeps none.
+      frozen: the names of the variables that keep their values.
+    """
 
     model: nn.Module
     objective: Objective
     optimizer: optax.GradientTransformation
     masked: bool = False
-    """Whether values of the samples are missing, as NaN."""
+    accumulate: int = 1
+    ema: float = 0.0
+    frozen: Selected = frozenset()
 
 
 class Keys(NamedTuple):
@@ -56,6 +71,7 @@ class TrainState(flax.struct.PyTreeNode):
       order_key, noise_key: typed PRNG keys, the same throughout a run.
       tuned: replaces the task's beta and multiplies its learning rate; None leaves both as they
         are.
+      averaged: the moving average of the parameters; None where none is kept.
     """
 
     step: jax.Array
@@ -65,12 +81,21 @@ class TrainState(flax.struct.PyTreeNode):
     order_key: jax.Array
     noise_key: jax.Array
     tuned: Tuned | None = None
+    averaged: chex.ArrayTree | None = None
 
     @property
     def variables(self) -> dict[str, Any]:
-        """The Flax variables: `params`, and `batch_stats` where the model has any."""
+        """The Flax variables to use: `params`, and `batch_stats` where the model has any.
+
+        The parameters are the moving average, where one is kept.
+        """
         stats = {"batch_stats": self.batch_stats} if self.batch_stats else {}
-        return {"params": self.params, **stats}
+        return {"params": self.params if self.averaged is None else self.averaged, **stats}
+
+
+def key_for(state: TrainState, purpose: int) -> jax.Array:
+    """Returns the key of a step for one of the constants above."""
+    return jax.random.fold_in(jax.random.fold_in(state.noise_key, purpose), state.step)
 
 
 class Metrics(NamedTuple):

@@ -2,19 +2,21 @@
 
 Randomness is explicit. A seed gives three keys. `init` draws the initial weights. `order`, folded
 with the epoch's number, shuffles that epoch. `noise`, folded with the step's number, samples
-latents. Folded with a constant below, and then with the step's number, it draws what else a step
-needs: the noise on the inputs of a denoising autoencoder, the samples of the prior that latents are
-compared with, and the changes of augmented series and of equivariance. Nothing else is random, so
-training can go on from a state alone.
+latents. Folded with a constant, and then with the step's number, it draws what else a step needs
+(`state.key_for`): the noise on the inputs of a denoising autoencoder, the samples of the prior that
+latents are compared with, and the changes of augmented series and of equivariance. Nothing else is
+random, so training can go on from a state alone.
 """
 
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import optax
@@ -24,12 +26,19 @@ from msae_jax.config import Objective, TrainConfig
 from msae_jax.data.series.windows import Windows
 from msae_jax.errors import InputError
 from msae_jax.system import compiling, names
-from msae_jax.train import losses, regularizers, transforms
+from msae_jax.train import losses, regularizers, selection, transforms
+from msae_jax.train.gradient import gradient_of
 from msae_jax.train.optimizer import make_optimizer, no_optimizer
-from msae_jax.train.state import Keys, Metrics, Task, TrainState
-
-EQUIVARIANCE, AUGMENTATION, PRIOR, CORRUPTION = (2**32 - i for i in (5, 4, 3, 2))
-"""Folded into a run's noise key, each for its own draws; no training step has these numbers."""
+from msae_jax.train.selection import pick
+from msae_jax.train.state import (
+    AUGMENTATION,
+    CORRUPTION,
+    Keys,
+    Metrics,
+    Task,
+    TrainState,
+    key_for,
+)
 
 
 def make_task(config: TrainConfig, dataset: data.Dataset) -> Task:
@@ -56,14 +65,42 @@ def make_task(config: TrainConfig, dataset: data.Dataset) -> Task:
             objective, anneal_epochs=0, anneal_steps=objective.anneal_epochs * batches
         )
     masked = isinstance(dataset.train.x, Windows) and dataset.train.x.masked
-    return Task(model, objective, optimizer_of(config, config.epochs * batches), masked)
+    task = task_of(config, model, sample_shape, config.epochs * batches)
+    return task._replace(objective=objective, masked=masked)
 
 
-def optimizer_of(config: TrainConfig, steps: int) -> optax.GradientTransformation:
-    """Returns the optimiser of a run; of a model in closed form, what changes nothing."""
+def task_of(
+    config: TrainConfig, model: nn.Module, sample_shape: tuple[int, ...], steps: int
+) -> Task:
+    """Returns the task of a built model in a run of `steps` steps, the objective as it is given.
+
+    Raises:
+      InputError: `freeze` or `no_decay` names nothing of the model, or `freeze` all of it.
+    """
+    frozen = selection.selected(config.freeze, model, sample_shape)
+    undecayed = selection.selected(config.optimizer.no_decay, model, sample_shape)
+    optimizer = optimizer_of(config, steps, frozen=frozen, undecayed=undecayed)
+    return Task(
+        model,
+        config.objective,
+        optimizer,
+        accumulate=config.accumulate,
+        ema=config.optimizer.ema,
+        frozen=frozen,
+    )
+
+
+def optimizer_of(
+    config: TrainConfig, steps: int, **chosen: selection.Selected
+) -> optax.GradientTransformation:
+    """Returns the optimiser of a run; of a model in closed form, what changes nothing.
+
+    Args:
+      chosen: see `make_optimizer`.
+    """
     if models.record(config.model.name).fit is not None:
         return no_optimizer()
-    return make_optimizer(config.optimizer, steps)
+    return make_optimizer(config.optimizer, steps, **chosen)
 
 
 def seed_keys(seed: jax.Array | int) -> Keys:
@@ -99,6 +136,7 @@ def state_of_keys(task: Task, keys: Keys, sample_shape: tuple[int, ...]) -> Trai
         opt_state=task.optimizer.init(params),
         order_key=keys.order,
         noise_key=keys.noise,
+        averaged=params if task.ema else None,
     )
 
 
@@ -137,44 +175,42 @@ def train_step(task: Task, state: TrainState, batch: jax.Array) -> tuple[TrainSt
     x, mask = observed(to_unit(batch), task.masked)
     x = augmented(task.objective, state, x, mask)
     seen = corrupted(task.objective, state, x)
-    pixels = x.size // x.shape[0]
-    noise = jax.random.fold_in(state.noise_key, state.step)
-    beta = task.objective.beta if state.tuned is None else state.tuned.beta
-    beta = regularizers.annealed(task.objective, beta, state.step)
-
-    def loss_fn(params: Any) -> tuple[jax.Array, tuple[losses.Terms, Any]]:
-        variables = {"params": params, "batch_stats": state.batch_stats}
-        out, mutated = task.model.apply(
-            variables, seen, key=noise, train=True, mutable=["batch_stats"]
-        )
-        if out.target is not None:
-            _check_reduction(task.objective, out.target, pixels)
-        terms = losses.terms(task.objective, out, x, mask)
-        counted = regularizers.counted(task.objective, terms, out)
-        loss = losses.scalar(task.objective, counted, pixels, beta)
-
-        keys = key_for(state, PRIOR), key_for(state, EQUIVARIANCE)
-        apply = functools.partial(task.model.apply, variables)
-        loss = regularizers.penalised(task.objective, loss, task.model, apply, out.z, seen, *keys)
-        return loss, (terms, mutated)
-
-    gradient = jax.value_and_grad(loss_fn, has_aux=True)
-    (loss, (terms, mutated)), grads = gradient(state.params)
-    updates, opt_state = task.optimizer.update(grads, state.opt_state, state.params)
+    gradient, stats = gradient_of(task, state, x, seen, mask)
+    updates, opt_state = task.optimizer.update(gradient.of_params, state.opt_state, state.params)
     if state.tuned is not None:
         updates = optax.tree.scale(state.tuned.learning_rate, updates)
+    step = state.step + 1
+    params = optax.apply_updates(state.params, updates)
+    if task.frozen:  # to the bit: adding zero would change -0
+        params = pick(task.frozen, "params", _first_if, state.params, params)
+        stats = pick(task.frozen, "batch_stats", _first_if, state.batch_stats, stats)
     state = state.replace(
-        step=state.step + 1,
-        params=optax.apply_updates(state.params, updates),
-        batch_stats=mutated.get("batch_stats", {}),
+        step=step,
+        params=params,
+        batch_stats=stats,
         opt_state=opt_state,
+        averaged=_averaged(task, state, params),
     )
-    return state, Metrics(loss, jax.tree.map(jnp.mean, terms))
+    return state, Metrics(gradient.loss, jax.tree.map(jnp.mean, gradient.terms))
 
 
-def key_for(state: TrainState, purpose: int) -> jax.Array:
-    """Returns the key of a step for one of the constants above."""
-    return jax.random.fold_in(jax.random.fold_in(state.noise_key, purpose), state.step)
+def _first_if(chosen: bool, first: jax.Array, second: jax.Array) -> jax.Array:
+    return first if chosen else second
+
+
+def _averaged(task: Task, state: TrainState, params: Any) -> Any:
+    """Returns the moving average after the step that gave these parameters.
+
+    With d the decay and t the step, from 1 on, a_t = a_{t-1} + w (p_t - a_{t-1}) with
+    w = (1 - d) / (1 - d^t) is the mean of p_1 ... p_t with weights d^(t-i): Adam's correction of
+    the start (Kingma and Ba, 2015), so that the initial weights have no part in it.
+    """
+    if state.averaged is None:
+        return None
+    t = (state.step + 1).astype(jnp.float32)
+    weight = (1.0 - task.ema) / -jnp.expm1(t * math.log(task.ema))
+    averaged = optax.incremental_update(params, state.averaged, weight)
+    return pick(task.frozen, "params", _first_if, params, averaged)
 
 
 def augmented(
@@ -195,12 +231,3 @@ def corrupted(objective: Objective, state: TrainState, x: jax.Array) -> jax.Arra
         return x
     noise = jax.random.normal(key_for(state, CORRUPTION), x.shape, x.dtype)
     return x + objective.noise_std * noise
-
-
-def _check_reduction(objective: Objective, target: jax.Array, pixels: int) -> None:
-    got = target.size // target.shape[0]
-    if objective.reduction == "mean" and got != pixels:
-        raise InputError(
-            f"the reduction 'mean' divides by the {pixels} values of a sample, of which this model "
-            f"reconstructs only {got}: use 'batchmean' or 'sum'."
-        )

@@ -1,0 +1,108 @@
+"""The gradient of the loss of a batch, as a whole or added up over parts of it."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from msae_jax.config import Objective
+from msae_jax.errors import InputError
+from msae_jax.train import losses, regularizers
+from msae_jax.train.accumulation import Keyed, add_up
+from msae_jax.train.selection import as_in_evaluation, pick
+from msae_jax.train.state import EQUIVARIANCE, PRIOR, Task, TrainState, key_for
+
+
+class Gradient(NamedTuple):
+    """What a batch gives a step.
+
+    Attributes:
+      terms: of each sample `[B]`; of a sum over parts, their means over samples.
+      of_params: of the loss, as the parameters are.
+    """
+
+    loss: jax.Array
+    terms: losses.Terms
+    of_params: Any
+
+
+def gradient_of(
+    task: Task, state: TrainState, x: jax.Array, seen: jax.Array, mask: jax.Array | None
+) -> tuple[Gradient, Any]:
+    """Returns the gradient of a batch, and the batch statistics after it; to be traced.
+
+    Args:
+      x: what is reconstructed, `[B, ...]`. seen: what the model is given. mask: of known values.
+    """
+    pixels = x.size // x.shape[0]
+    noise = jax.random.fold_in(state.noise_key, state.step)
+    beta = task.objective.beta if state.tuned is None else state.tuned.beta
+    beta = regularizers.annealed(task.objective, beta, state.step)
+
+    def of_part(
+        part: tuple[jax.Array, jax.Array, jax.Array | None], stats: Any, keyed: Keyed
+    ) -> tuple[Gradient, Any]:
+        x, seen, mask = part
+
+        def loss_fn(params: Any) -> tuple[jax.Array, tuple[losses.Terms, Any]]:
+            variables = {"params": _trained(task, params), "batch_stats": stats}
+            with as_in_evaluation(task.frozen):
+                out, mutated = task.model.apply(
+                    variables, seen, key=keyed(noise), train=True, mutable=["batch_stats"]
+                )
+            if out.target is not None:
+                _check_reduction(task.objective, out.target, pixels)
+            terms = losses.terms(task.objective, out, x, mask)
+            counted = regularizers.counted(task.objective, terms, out)
+            loss = losses.scalar(task.objective, counted, pixels, beta)
+
+            keys = keyed(key_for(state, PRIOR)), keyed(key_for(state, EQUIVARIANCE))
+            apply = functools.partial(task.model.apply, variables)
+            loss = regularizers.penalised(
+                task.objective, loss, task.model, apply, out.z, seen, *keys
+            )
+            return loss, (terms, mutated)
+
+        gradient = jax.value_and_grad(loss_fn, has_aux=True)
+        (loss, (terms, mutated)), grads = gradient(state.params)
+        return Gradient(loss, terms, grads), mutated.get("batch_stats", {})
+
+    batch = x, seen, mask
+    if task.accumulate == 1:
+        return of_part(batch, state.batch_stats, lambda key: key)
+    zero = jnp.zeros((), jnp.float32)
+    terms = losses.Terms(*[zero] * len(losses.Terms._fields))
+    nothing = Gradient(zero, terms, jax.tree.map(jnp.zeros_like, state.params))
+    weigh = functools.partial(_weighed, task.objective)
+    return add_up(of_part, weigh, batch, state.batch_stats, nothing, task.accumulate)
+
+
+def _weighed(objective: Objective, part: Gradient, share: float) -> Gradient:
+    """Returns what a part with this share of the samples adds to the gradient of its batch."""
+    own = 1.0 if objective.reduction == "sum" else share
+    loss, of_params = optax.tree.scale(own, (part.loss, part.of_params))
+    return Gradient(loss, optax.tree.scale(share, jax.tree.map(jnp.mean, part.terms)), of_params)
+
+
+def _trained(task: Task, params: Any) -> Any:
+    """Returns the parameters with nothing to differentiate in those that are frozen."""
+    if not task.frozen:
+        return params
+
+    def stopped(is_frozen: bool, leaf: jax.Array) -> jax.Array:
+        return jax.lax.stop_gradient(leaf) if is_frozen else leaf
+
+    return pick(task.frozen, "params", stopped, params)
+
+
+def _check_reduction(objective: Objective, target: jax.Array, pixels: int) -> None:
+    got = target.size // target.shape[0]
+    if objective.reduction == "mean" and got != pixels:
+        raise InputError(
+            f"the reduction 'mean' divides by the {pixels} values of a sample, of which this model "
+            f"reconstructs only {got}: use 'batchmean' or 'sum'."
+        )

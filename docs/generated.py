@@ -20,7 +20,7 @@ from msae_jax.cli import app
 
 GROUPS = {
     "Train and evaluate": ("train", "find-lr", "evaluate", "embed", "reconstruct", "list"),
-    "Compare and reproduce": ("compare", "reproduce", "replay", "bench"),
+    "Compare and reproduce": ("compare", "tune", "reproduce", "replay", "bench"),
     "Series": ("detect", "augment"),
     "Exchange with PyTorch": ("inspect", "convert", "verify", "export-torch", "apply"),
 }

@@ -64,7 +64,9 @@ _HOME = {  # public name: the module that it comes from, and its name there; Non
     "register": ("models", "register"),
     "seeds": ("train.seeds", None),
     "sweep": ("fitting.sweep", None),
+    "trackers": ("trackers", None),
     "train": ("train", None),
+    "tuning": ("fitting.tuning", None),
 }
 
 __all__ = sorted(_HOME)

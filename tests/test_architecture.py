@@ -23,6 +23,7 @@ ORDER = (  # lowest first: nothing imports what stands after it
     ("analysis",),
     ("figures", "results"),
     ("report",),
+    ("trackers",),
     ("explorer",),
     ("estimator",),
     ("detector",),

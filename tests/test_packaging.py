@@ -54,3 +54,18 @@ def test_the_citation_names_the_version() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     lines = (ROOT / "CITATION.cff").read_text().splitlines()
     assert f"version: {project['version']}" in lines
+
+
+def test_the_extras_of_devices_have_the_range_of_jax() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    (jax,) = [need for need in project["dependencies"] if need.startswith("jax>")]
+    for device in ("cuda12", "cuda13", "tpu"):
+        needed = project["optional-dependencies"][device]
+        assert needed == [jax.replace("jax", f"jax[{device}]")]
+
+
+def test_every_tracker_has_an_extra_of_its_name() -> None:
+    from msae_jax import trackers
+
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert {*trackers.KNOWN} <= {*extras["optional-dependencies"]}

@@ -25,6 +25,7 @@ from msae_jax.cli import (
     series,
     studies,
     training,
+    tuning,
     verdicts,
     weights,
 )
@@ -47,6 +48,7 @@ __all__ = [
     "series",
     "studies",
     "training",
+    "tuning",
     "verdicts",
     "weights",
 ]

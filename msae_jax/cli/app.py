@@ -54,6 +54,10 @@ ModelName = Annotated[
     str | None,
     typer.Option("--model", help="Of a file whose shapes do not tell; your own of a run."),
 ]
+OwnModels = Annotated[
+    list[str] | None,
+    typer.Option("--model", help="Your own package.module:Class that a run names."),
+]
 Data = Annotated[
     str | None, typer.Option(help="See `msae list`; a file or folder; package.module:name.")
 ]

@@ -49,7 +49,7 @@ def find_lr(
     loss is lowest is suggested. Nothing is kept of what is trained.
     """
     from msae_jax import config
-    from msae_jax.cli.training import settings_of
+    from msae_jax.cli.training import configured
     from msae_jax.figures.rates import range_test_curves
     from msae_jax.fitting.range_test import range_test
     from msae_jax.system.files import replacing
@@ -59,7 +59,7 @@ def find_lr(
     if out.exists() and not overwrite:
         raise InputError(f"{out} exists: choose another --out, or --overwrite to replace it.")
     changes |= dict(config.parse_assignment(text) for text in assignments or [])
-    settings = settings_of(model, changes)
+    settings = configured(model, changes)
     found = range_test(settings, seeds=seeds, steps=steps, low=low, high=high, data_dir=data_dir)
     each, what = found.suggestions, f"{settings.model.name} on {settings.data}"
     title = f"{what}: {settings.optimizer.name}, batches of {settings.batch_size}"

@@ -16,15 +16,11 @@ from msae_jax.cli.app import (
     ModelName,
     Options,
     Overwrite,
+    OwnModels,
     Seed,
     app,
     model_given,
 )
-
-OwnModels = Annotated[
-    list[str] | None,
-    typer.Option("--model", help="Your own package.module:Class that a run names."),
-]
 
 
 @app.command()

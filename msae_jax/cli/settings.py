@@ -6,7 +6,7 @@ import functools
 import inspect
 import types
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any, NamedTuple
 
 import typer
@@ -88,26 +88,44 @@ TRAINING = (
 
 def with_settings(settings: tuple[Setting, ...]) -> Callable[[Any], Any]:
     """Gives a command an option for each setting; `changes` gets those given, by their fields."""
+    fields = {setting.parameter: setting.field for setting in settings}
+    added = {setting.parameter: Added(setting.option) for setting in settings}
+
+    def changes(given: dict[str, Any]) -> dict[str, Any]:
+        return {fields[name]: value for name, value in given.items() if value is not None}
+
+    return with_options("changes", added, changes)
+
+
+class Added(NamedTuple):
+    """An option that a decorator adds to a command."""
+
+    annotation: Any
+    default: Any = None
+
+
+def with_options(
+    parameter: str, added: Mapping[str, Added], make: Callable[[dict[str, Any]], Any]
+) -> Callable[[Any], Any]:
+    """Gives a command options in place of a parameter, which gets what `make` makes of them."""
 
     def decorate(command: Any) -> Any:
         @functools.wraps(command)
         def run(**values: Any) -> Any:
-            given = {setting.field: values.pop(setting.parameter) for setting in settings}
-            changes = {field: value for field, value in given.items() if value is not None}
-            return command(changes=changes, **values)
+            given = {name: values.pop(name) for name in added}
+            return command(**{parameter: make(given)}, **values)
 
         own = inspect.signature(command, eval_str=True).parameters.values()
-        added = [
-            inspect.Parameter(
-                setting.parameter, inspect.Parameter.KEYWORD_ONLY, default=None,
-                annotation=setting.option,
-            )
-            for setting in settings
-        ]  # fmt: skip
         listed = [
-            *(p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own if p.name != "changes"),
-            *added,
-        ]
+            *(p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own if p.name != parameter),
+            *(
+                inspect.Parameter(
+                    name, inspect.Parameter.KEYWORD_ONLY, default=option.default,
+                    annotation=option.annotation,
+                )
+                for name, option in added.items()
+            ),
+        ]  # fmt: skip
         del run.__wrapped__  # its signature would count
         run.__signature__ = inspect.Signature(listed)  # type: ignore[attr-defined]
         run.__annotations__ = {p.name: p.annotation for p in listed}

@@ -11,6 +11,7 @@ import typer
 from msae_jax.cli.app import DataDir, app, note_assumptions
 from msae_jax.cli.reading import reads
 from msae_jax.cli.settings import TRAINING, with_settings
+from msae_jax.cli.tools import Tools, with_tools
 from msae_jax.errors import InputError, printable
 
 if TYPE_CHECKING:
@@ -30,10 +31,12 @@ Cluster = Annotated[
 
 @app.command()
 @reads("data")
+@with_tools
 @with_settings(TRAINING)
 def train(
     *,
     changes: dict[str, Any],
+    tools: Tools,
     model: Annotated[
         str | None, typer.Option(help="A name, package.module:Class, or a .pt2. [msae]")
     ] = None,
@@ -70,27 +73,36 @@ def train(
         raise InputError("--vary and --sweep do not go together.")
     if resume and out is None:
         raise InputError("--resume needs --out: the run directory to go on with.")
+    saved = out if out is not None and resume and checkpoint.holds_run(out) else None
+    source = saved or _run_of(tools, changes)
     many = bool(seeds or vary or sweep or data_devices > 1 or coordinator or cluster)
-    many = many or (out is not None and resume and len(checkpoint.read_members(out)) > 1)
+    many = many or (source is not None and len(checkpoint.read_members(source)) > 1)
     if not many and (seeds_at_once or host_devices):
         raise InputError("--seeds-at-once and --host-devices need --seeds.")
     _join(many, host_devices, coordinator, num_processes, process_id, cluster)
-    saved = out if out is not None and resume and checkpoint.holds_run(out) else None
-    if resume and model is None and saved is None and not sweep:
+    if resume and model is None and saved is None and tools.config is None and not sweep:
         raise InputError(f"{out} holds no run to resume: give its directory, or say --model.")
-    settings = settings_of(model, changes, saved)
+    settings = configured(model, changes, saved, tools.config)
+    tools.note()
     _note(settings)
     name = f"{_shown(settings)}-{Path(settings.data.partition('?')[0]).stem}"
     name = name.replace(":", ".")  # package.module:Class, tfds:NAME: not every system takes a colon
     devices = {"seeds_at_once": seeds_at_once, "data_devices": data_devices}
+    how = resume, data_dir, tools
     if sweep:
-        target = out or Path("runs", f"{name}-sweep")
-        _sweep(settings, sweep, seeds or 1, target, resume, data_dir, devices)
+        _sweep(settings, sweep, seeds or 1, out or Path("runs", f"{name}-sweep"), *how, devices)
     elif many:
-        members = _members(settings, seeds, vary, saved)
-        _many(settings, members, out or Path("runs", f"{name}-seeds"), resume, data_dir, devices)
+        members = _members(settings, seeds, vary, source)
+        _many(settings, members, out or Path("runs", f"{name}-seeds"), *how, devices)
     else:
-        _one(settings, out or Path("runs", f"{name}-{settings.seed}"), resume, data_dir)
+        _one(settings, out or Path("runs", f"{name}-{settings.seed}"), *how)
+
+
+def _run_of(tools: Tools, changes: dict[str, Any]) -> Path | None:
+    """Returns the run whose own `config.json` is given, and whose seeds are then trained."""
+    from msae_jax.runs import config_file
+
+    return None if tools.config is None or "seed" in changes else config_file.run_of(tools.config)
 
 
 def _note(settings: TrainConfig) -> None:
@@ -132,20 +144,27 @@ def _join(
         distributed.initialize(coordinator, num_processes, process_id)
 
 
-def settings_of(
-    model: str | None, changes: dict[str, Any], saved: Path | None = None
+def configured(
+    model: str | None,
+    changes: dict[str, Any],
+    saved: Path | None = None,
+    file: Path | None = None,
 ) -> TrainConfig:
-    """Returns the configuration of the run in `saved`, or of the model's recipe, with changes."""
+    """Returns a configuration, with changes: of a file, of the run in `saved`, of the weights that
+    training begins with, or of a recipe."""
     from msae_jax import config, recipes
-    from msae_jax.runs import checkpoint, directory
+    from msae_jax.runs import checkpoint, config_file, directory
 
-    if saved is None and "init_from" in changes:
-        settings = _of_weights(changes["init_from"], model, changes)
-    elif saved is None:
-        settings = config.override(recipes.recipe(model or "msae"), changes)
-    else:
+    run = saved if file is None else config_file.run_of(file)
+    if run is not None:
         changes = changes | ({} if model is None else {"model.name": model})
-        settings = config.override(checkpoint.read_config(saved), changes)
+        settings = config.override(checkpoint.read_config(run), changes)
+    elif file is not None:
+        settings = config_file.read(file, model, changes)
+    elif "init_from" in changes:
+        settings = _of_weights(changes["init_from"], model, changes)
+    else:
+        settings = config.override(recipes.recipe(model or "msae"), changes)
     directory.check_named(settings)
     return settings
 
@@ -169,13 +188,14 @@ def _of_weights(source: str, model: str | None, changes: dict[str, Any]) -> Trai
     return settings
 
 
-def _one(settings: TrainConfig, out: Path, resume: bool, data_dir: Path | None) -> None:
+def _one(
+    settings: TrainConfig, out: Path, resume: bool, data_dir: Path | None, tools: Tools
+) -> None:
     from msae_jax.fitting import loop
-    from msae_jax.system import progress
 
     label = f"{_shown(settings)} seed {settings.seed}"
-    with progress.progress_bar(settings.epochs, label) as bar:
-        done = loop.fit_one(settings, out=out, resume=resume, data_dir=data_dir, on_epoch=bar)
+    with tools.watching(settings, out, label, data_dir) as watch:
+        done = loop.fit_one(settings, out=out, resume=resume, data_dir=data_dir, on_epoch=watch)
     _warn(done.messages)
     last = done.history[-1]
     print(
@@ -187,15 +207,15 @@ def _one(settings: TrainConfig, out: Path, resume: bool, data_dir: Path | None) 
 
 
 def _members(
-    settings: TrainConfig, seeds: int | None, vary: str | None, saved: Path | None
+    settings: TrainConfig, seeds: int | None, vary: str | None, source: Path | None
 ) -> list[Member]:
     from dataclasses import replace
 
     from msae_jax.fitting.loop import as_members
     from msae_jax.runs import checkpoint
 
-    if saved is not None and seeds is None and vary is None:
-        return checkpoint.read_members(saved)
+    if source is not None and seeds is None and vary is None:
+        return checkpoint.read_members(source)
     listed = as_members(settings, seeds or 1)
     if vary is None:
         return listed
@@ -209,16 +229,17 @@ def _many(
     out: Path,
     resume: bool,
     data_dir: Path | None,
+    tools: Tools,
     how: dict[str, Any],
 ) -> None:
     from msae_jax.fitting.loop import fit_many
     from msae_jax.results import report
-    from msae_jax.system import distributed, progress, tables
+    from msae_jax.system import distributed, tables
 
     label = f"{_shown(settings)}, {len(members)} seeds"
-    with progress.progress_bar(settings.epochs, label) as bar:
+    with tools.watching(settings, out, label, data_dir) as watch:
         done = fit_many(
-            settings, members, out=out, resume=resume, data_dir=data_dir, on_epoch=bar, **how
+            settings, members, out=out, resume=resume, data_dir=data_dir, on_epoch=watch, **how
         )
     if distributed.is_main():
         tables.write(out / "table", done.rows())
@@ -234,13 +255,14 @@ def _sweep(
     out: Path,
     resume: bool,
     data_dir: Path | None,
+    tools: Tools,
     how: dict[str, Any],
 ) -> None:
     import contextlib
 
     from msae_jax.fitting import sweep
     from msae_jax.results import report
-    from msae_jax.system import distributed, progress
+    from msae_jax.system import distributed
 
     axes = sweep.parse_axes(texts)
     with contextlib.ExitStack() as stack:
@@ -248,7 +270,9 @@ def _sweep(
         def begin(group: sweep.Group) -> Any:
             stack.close()
             label = f"{_shown(settings)} {group.name}, {len(group.members)} runs"
-            return stack.enter_context(progress.progress_bar(group.settings.epochs, label))
+            place, name = out / group.name, f"{out.name}/{group.name}"
+            watching = tools.watching(group.settings, place, label, data_dir, name)
+            return stack.enter_context(watching)
 
         rows = sweep.run(
             settings, axes, seeds, out=out, resume=resume, data_dir=data_dir, on_group=begin, **how

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import re
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -10,12 +12,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from msae_jax.cli.app import AsJson, Data, DataDir, Likelihood, app
+from msae_jax.cli.app import AsJson, Data, DataDir, Likelihood, OwnModels, app
+from msae_jax.cli.tools import Log
 from msae_jax.errors import InputError
 
 if TYPE_CHECKING:
     from msae_jax.config import TrainConfig
-    from msae_jax.results.compare import Side
+    from msae_jax.fitting.ensemble import Ensemble
+    from msae_jax.results.compare import Side, Verdict
 
 
 @app.command()
@@ -36,21 +40,22 @@ def compare(
     data: Data = None,
     data_dir: DataDir = None,
     likelihood: Likelihood = None,
-    model: Annotated[
-        list[str] | None, typer.Option(help="Your own package.module:Class that a run names.")
-    ] = None,
+    model: OwnModels = None,
     epochs: Annotated[int | None, typer.Option(help="Of what is trained now.")] = None,
     runs: Annotated[Path, typer.Option(help="For what is trained now.")] = Path("runs/compare"),
+    log: Log = None,
     as_json: AsJson = False,
 ) -> None:
     """Say whether A beats B over seeds: intervals, tests, and whether the comparison is fair."""
     from msae_jax import data as d
+    from msae_jax import trackers
     from msae_jax.results import compare as c
     from msae_jax.results import controls
     from msae_jax.runs import directory
     from msae_jax.system import distributed
 
     distributed.use_host_devices()
+    watched = trackers.parse(log)
     given = {"data": data, "epochs": epochs, "objective.likelihood": likelihood}
     named = [data, likelihood, *(model or ())]
     changes = {name: value for name, value in given.items() if value is not None}
@@ -61,14 +66,14 @@ def compare(
     ]
     others = next((sorted(side.values) for side in known if side is not None), None)
 
-    def trained(settings: TrainConfig, name: str) -> Side:
+    def now(settings: TrainConfig, name: str) -> Side:
         listed = range(settings.seed, settings.seed + (seeds or 8))
         chosen = others if seeds is None and others else list(listed)
-        return _trained(settings, name, chosen, runs, metric, data_dir)
+        return c.side_of(trained(settings, name, chosen, runs, data_dir).only(chosen), metric, name)
 
-    first = known[0] or trained(wanted[0], a)
+    first = known[0] or now(wanted[0], a)
     if match is None:
-        second = known[1] or trained(wanted[1], b)
+        second = known[1] or now(wanted[1], b)
     else:
         directory.check_named(first.settings)
         shape = d.load(first.settings.data, data_dir=data_dir).sample_shape
@@ -77,9 +82,22 @@ def compare(
         label = f"{other.name}-matched-{match}"
         # what it begins with, and what is frozen, are of the parameters of the first model
         own = replace(first.settings, model=control, init_from=None, freeze="")
-        second = trained(own, label)
+        second = now(own, label)
     verdict = c.compare(first, second, metric, published_percent=claim)
     print(json.dumps(verdict.to_dict(), indent=2) if as_json else verdict)
+    if watched:
+        _log(verdict, watched, runs / "verdicts", f"compare {a} {b}")
+
+
+def _log(verdict: Verdict, watched: list[str], folder: Path, again: str) -> None:
+    """Logs a verdict to trackers; another one of the same two sides is another run there."""
+    from msae_jax.trackers import feeding
+
+    found = verdict.to_dict()
+    name = f"{verdict.a.name} and {verdict.b.name}, {verdict.metric}"
+    place = re.sub(r"[^\w.=-]+", "-", name)
+    place = f"{place}-{_digest(found)}"
+    feeding.send_verdict(watched, folder / place, name, found, again)
 
 
 def _settings(name: str, changes: dict[str, Any], named: list[str | None]) -> TrainConfig:
@@ -96,34 +114,38 @@ def _settings(name: str, changes: dict[str, Any], named: list[str | None]) -> Tr
     return config.override(recipes.recipe(name), changes)
 
 
-def _trained(
-    settings: TrainConfig,
-    name: str,
-    seeds: list[int],
-    runs: Path,
-    metric: str,
-    data_dir: Path | None,
-) -> Side:
+def trained(
+    settings: TrainConfig, name: str, seeds: list[int], runs: Path, data_dir: Path | None
+) -> Ensemble:
     """Trains in a directory named after the configuration, so that the next call finds the run."""
-    import hashlib
-
-    from msae_jax import config
     from msae_jax.fitting.loop import as_members, fit_many
-    from msae_jax.results import compare as c
     from msae_jax.system.progress import progress_bar
 
+    out = place(settings, name, runs)
     settings = replace(settings, checkpoint_every=settings.epochs)
-    content = json.dumps(config.to_dict(settings), sort_keys=True)
-    digest = hashlib.sha256(content.encode()).hexdigest()[:8]
     with progress_bar(settings.epochs, f"{name}, {len(seeds)} seeds") as bar:
         done = fit_many(
             settings,
             as_members(settings, seeds),
-            out=runs / f"{name}-{Path(settings.data.partition('?')[0]).stem}-{digest}",
+            out=out,
             resume=True,
             data_dir=data_dir,
             on_epoch=bar,
         )
     for message in done.messages:
         print(f"msae: warning: {message}", file=sys.stderr)
-    return c.side_of(done.only(seeds), metric, name)
+    return done
+
+
+def place(settings: TrainConfig, name: str, runs: Path) -> Path:
+    """Returns the directory in which `trained` trains a configuration."""
+    from msae_jax import config
+
+    settings = replace(settings, checkpoint_every=settings.epochs)
+    data = Path(settings.data.partition("?")[0]).stem
+    return runs / f"{name}-{data}-{_digest(config.to_dict(settings))}"
+
+
+def _digest(content: dict[str, Any]) -> str:
+    text = json.dumps(content, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:8]

@@ -13,7 +13,14 @@ from msae_jax.config.tree import (
     OptimizerConfig,
     TrainConfig,
 )
-from msae_jax.config.values import differences, from_dict, override, parse_assignment, to_dict
+from msae_jax.config.values import (
+    differences,
+    dotted,
+    from_dict,
+    override,
+    parse_assignment,
+    to_dict,
+)
 
 __all__ = [
     "LIKELIHOODS",
@@ -26,6 +33,7 @@ __all__ = [
     "OptimizerConfig",
     "TrainConfig",
     "differences",
+    "dotted",
     "from_dict",
     "override",
     "parse_assignment",

@@ -26,24 +26,59 @@ def from_dict(cls: type[T], values: Mapping[str, Any]) -> T:
     Raises:
       InputError: a field that `cls` does not have, or a value that it refuses.
     """
+    hints = _hints(cls, values)
+    return cls(**{name: _field(name, hints[name], value) for name, value in values.items()})
+
+
+def _hints(cls: type, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the types of the fields of `cls`, which must have all that `values` names."""
     hints = typing.get_type_hints(cls)
     known = [f.name for f in dataclasses.fields(cls)]  # type: ignore[arg-type]
     for name in values:
         if name not in known:
             raise unknown_name(f"field of {cls.__name__}", name, known)
-    return cls(**{name: _field(name, hints[name], value) for name, value in values.items()})
+    return hints
 
 
 def _field(name: str, hint: Any, value: Any) -> Any:
+    part = _part(name, hint, value)
+    if part is not None:
+        return from_dict(part, value)
+    if hint is str and not isinstance(value, str):
+        raise InputError(f"{name} must be text, got {value!r}.")
+    return value
+
+
+def _part(name: str, hint: Any, value: Any) -> type | None:
+    """Returns the class of a field that has fields of its own; None of any other, or of None."""
     options = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
     for option in options:
         if dataclasses.is_dataclass(option) and value is not None:
             if not isinstance(value, Mapping):
                 raise InputError(f"{name} has fields of its own, set those; got {value!r}.")
-            return from_dict(option, value)  # type: ignore[arg-type]
-    if hint is str and not isinstance(value, str):
-        raise InputError(f"{name} must be text, got {value!r}.")
-    return value
+            return option  # type: ignore[return-value]
+    return None
+
+
+def dotted(cls: type, values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Returns some fields of `cls`, given as nested dicts, by dotted name, as `override` has them.
+
+    The values are not checked: others may take their place.
+
+    Raises:
+      InputError: a field that `cls` does not have.
+    """
+    hints = _hints(cls, values)
+    found: dict[str, Any] = {}
+    for name, value in values.items():
+        part = _part(prefix + name, hints[name], value)
+        if part is not None:
+            found |= dotted(part, value, f"{prefix}{name}.")
+        elif isinstance(value, Mapping):
+            found |= {f"{prefix}{name}.{key}": each for key, each in value.items()}
+        else:
+            found[prefix + name] = value
+    return found
 
 
 def differences(a: Mapping[str, Any], b: Mapping[str, Any], prefix: str = "") -> dict[str, tuple]:

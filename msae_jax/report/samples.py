@@ -63,7 +63,7 @@ class Pairs(NamedTuple):
 
 def section(run: Run, shown: Shown, drawings: Drawings) -> Html:
     """Returns the samples of a run's first member with weights, or why there are none."""
-    row = next((i for i, h in enumerate(run.histories) if h and i not in run.diverged), None)
+    row = shown_member(run)
     if run.checkpoint is None or row is None:
         why = "every seed diverged" if run.checkpoint else "there is no checkpoint yet"
         return paragraphs([f"There is nothing to reconstruct with: {why}."])
@@ -80,6 +80,11 @@ def section(run: Run, shown: Shown, drawings: Drawings) -> Html:
         "sees the values."
     )
     return joined([paragraphs([said, *(f"Note: {text}." for text in odd)]), drawn])
+
+
+def shown_member(run: Run) -> int | None:
+    """Returns the position of the member that is shown: the first that has weights."""
+    return next((i for i, h in enumerate(run.histories) if h and i not in run.diverged), None)
 
 
 def _pairs(run: Run, row: int, shown: Shown) -> tuple[Pairs, list[str]]:

@@ -198,12 +198,18 @@ def side_of(
 
 
 def compare(
-    a: Side, b: Side, metric: str = "test_mse", *, published_percent: float | None = None
+    a: Side,
+    b: Side,
+    metric: str = "test_mse",
+    *,
+    published_percent: float | None = None,
+    meant: Collection[str] = (),
 ) -> Verdict:
     """Compares two sides over the seeds that both have; lower is better.
 
     Args:
       published_percent: a published claim that A's metric is so many per cent below B's.
+      meant: dotted fields of the configuration that are what is compared, and therefore not unfair.
 
     Raises:
       InputError: fewer than two seeds in common.
@@ -227,14 +233,14 @@ def compare(
         metric,
         seeds,
         comparison,
-        unfair(a, b, seeds),
+        unfair(a, b, seeds, meant),
         _left_out(a, b),
         published_percent,
         claim,
     )
 
 
-def unfair(a: Side, b: Side, seeds: Sequence[int]) -> list[str]:
+def unfair(a: Side, b: Side, seeds: Sequence[int], meant: Collection[str] = ()) -> list[str]:
     """Returns how two sides differ in more than the method: parameters, latent size, training."""
     found = []
     if a.parameters != b.parameters and not _close(a.parameters, b.parameters):
@@ -253,7 +259,7 @@ def unfair(a: Side, b: Side, seeds: Sequence[int]) -> list[str]:
     left, right = (config.to_dict(side.settings) for side in (a, b))
     kept = ("model", "epochs", "seed", "checkpoint_every", "best_metric", "pipeline")
     for name, (x, y) in config.differences(left, right).items():
-        if name.split(".")[0] not in kept:
+        if name.split(".")[0] not in kept and name not in meant:
             found.append(f"{name} is {x!r} for {a.name}, {y!r} for {b.name}")
     return found
 

@@ -25,6 +25,7 @@ OPTIONS = {
     "--train-share", "--train-points", "--gap", "--max-gap", "--split",
     "--seeds-at-once", "--data-devices", "--host-devices", "--coordinator", "--num-processes",
     "--process-id", "--cluster", "--set", "--help",
+    "--config", "--log", "--profile", "--deterministic",
 }  # fmt: skip
 
 

@@ -55,9 +55,7 @@ def numbered(
     return _alphabetical(cells, f"the labels of column {name!r}", notes)
 
 
-def of_folders(
-    cells: list[str], notes: list[str]
-) -> tuple[np.ndarray, tuple[str, ...] | None]:
+def of_folders(cells: list[str], notes: list[str]) -> tuple[np.ndarray, tuple[str, ...] | None]:
     """Returns labels int32 [N] as `numbered` does, but for numbers beside text, which are text."""
     if all(map(is_whole, cells)) and max(abs(int(cell)) for cell in cells) < 2**31:
         return np.array(list(map(int, cells)), np.int32), None

@@ -69,8 +69,7 @@ def load(name: str, *, streaming: bool = False) -> Dataset:
 
 
 def _classes(builder: tfds.core.DatasetBuilder) -> tuple[str, ...] | None:
-    features = builder.info.features
-    label = features["label"] if "label" in features else None
+    label = dict(builder.info.features.items()).get("label")
     known = isinstance(label, tfds.features.ClassLabel) and label.num_classes
     return tuple(label.names) if known else None
 

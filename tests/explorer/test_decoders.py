@@ -31,7 +31,8 @@ def test_a_program_decodes_to_the_axes_of_the_samples(tmp_path: Path) -> None:
         import { unpack } from "page/tensors.mjs";
         const decode = await compile(given.decoder);
         const z = (await unpack(given.latents)).data;
-        const each = Array.from({ length: 9 }, (_, i) => Array.from(decode(z.slice(3 * i, 3 * i + 3))));
+        const rows = Array.from({ length: 9 }, (_, i) => z.slice(3 * i, 3 * i + 3));
+        const each = rows.map((row) => Array.from(decode(row)));
         console.log(JSON.stringify(each));""",
         made,
     )

@@ -136,7 +136,9 @@ def decoded() -> dict[str, list[list[float]]]:
 @pytest.mark.parametrize("model", MODELS)
 def test_a_page_computes_the_decoder(model: str, decoded: dict[str, list[list[float]]]) -> None:
     case = cases(model)
-    case.check(np.array(decoded[model], np.float32).reshape(case.expected["decode"].shape), "decode")
+    case.check(
+        np.array(decoded[model], np.float32).reshape(case.expected["decode"].shape), "decode"
+    )
 
 
 @pytest.mark.parametrize("model", ["conv", "lgta"])

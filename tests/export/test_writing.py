@@ -144,9 +144,7 @@ def test_a_program_of_pytorch_leaves_for_any_batch_size(tmp_path: Path) -> None:
     program.write_bytes(by_hand.written(by_hand.members()))
     x, z = (np.random.default_rng(0).normal(size=(5, n)).astype(np.float32) for n in (4, 3))
     encoded = x @ by_hand.WEIGHT.T + by_hand.BIAS
-    decoded, whole = (
-        np.maximum(h, 0) @ by_hand.WEIGHT + by_hand.CONSTANT for h in (z, encoded)
-    )
+    decoded, whole = (np.maximum(h, 0) @ by_hand.WEIGHT + by_hand.CONSTANT for h in (z, encoded))
     wanted = {"encode": (x, encoded), "decode": (z, decoded), "reconstruct": (x, whole)}
     for part, (given, expected) in wanted.items():
         out = tmp_path / f"{part}.stablehlo"
@@ -187,7 +185,9 @@ def test_errors_are_relative_to_the_largest_value() -> None:
 
 def test_a_certificate_holds_no_number_that_json_lacks() -> None:
     subject = {"model": "m", "part": "encode", "input": {"shape": [], "units": ""}}
-    found = ExportCertificate(subject | {"output": {"shape": []}}, {}, [BatchCheck(1, np.inf, np.nan)])
+    found = ExportCertificate(
+        subject | {"output": {"shape": []}}, {}, [BatchCheck(1, np.inf, np.nan)]
+    )
     assert not found.passed
     kept = json.loads(json.dumps(found.to_dict(), allow_nan=False))
     assert kept["largest_relative_error"] == "nan"

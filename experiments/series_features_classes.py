@@ -51,7 +51,7 @@ def run(setup: Setup, folder: Path) -> tuple[list[Claim], dict[str, Ensemble]]:
     panels: dict[str, dict[str, np.ndarray]] = {}
     for name in QUICK_SETS if setup.quick else TS2VEC:
         samples = read(folder, name)
-        dataset = Dataset(name, *(Split(x, y) for x, y in (samples[:2], samples[2:])))
+        dataset = Dataset(name, Split(*samples[:2]), Split(*samples[2:]))
         found: dict[str, Accuracies] = {"raw series": [_accuracies(*samples)]}
         for model in QUICK_MODELS if setup.quick else MODELS:
             run_name = f"series-{name.lower()}-{model}"

@@ -109,7 +109,8 @@ def windows(series: np.ndarray) -> Dataset:
         views = np.lib.stride_tricks.sliding_window_view(part, ETT_HOURLY.context, axis=0)
         views = views[::STRIDE].reshape(-1, ETT_HOURLY.context)
         splits.append(Split((views - views[:, -1:]).astype(np.float32)))
-    return Dataset("ETTh1", *splits)
+    train, test = splits
+    return Dataset("ETTh1", train, test)
 
 
 def rows(series: np.ndarray, horizon: int, stride: int) -> tuple[Rows, Rows]:

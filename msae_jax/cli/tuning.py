@@ -15,6 +15,7 @@ from msae_jax.cli.tools import ConfigFile
 from msae_jax.errors import InputError
 
 if TYPE_CHECKING:
+    from msae_jax.config import TrainConfig
     from msae_jax.data import Dataset
     from msae_jax.fitting.tuning import Asked, Study, Trial
 
@@ -73,8 +74,8 @@ def tune(
     begun = (out / tuning.FILE).exists()
     if out.exists() and any(out.iterdir()) and not (resume and begun):
         raise InputError(f"{out} is not empty: choose another --out, or --resume its study.")
-    given = {"axes": tuning.parse_search(search) if search else None}
-    given |= {"metric": metric, "validation": validation}
+    axes = tuning.parse_search(search) if search else None
+    given = {"axes": axes, "metric": metric, "validation": validation}
     with directory.writing(out):
         study = tuning.Study(out) if begun else None
         told = None if study is None else study.told()
@@ -137,14 +138,18 @@ def _chosen(study: Study, asked: Asked, dataset: Dataset, trials: int) -> Trial:
         def end(trial: Trial, best: Trial) -> None:
             stack.close()
             value = (
-                f"{words} {trial.value:.5g}" if math.isfinite(trial.value) else "a seed diverged"
+                f"{words} {trial.value:.5g}"
+                if math.isfinite(trial.value)
+                else "a seed diverged, or the values were refused"
             )
             known = f"; best {best.value:.5g} (trial {best.number})"
             print(f"trial {trial.number} of {trials}: {_shown(trial.point)}: {value}{known}")
 
         best = study.go_on(asked, trials, tuning.mean_of(asked, dataset, begin), end)
     if not math.isfinite(best.value):
-        raise InputError("a seed diverged in every trial: search lower learning rates.")
+        raise InputError(
+            "every trial diverged or was refused: search lower learning rates, or other values."
+        )
     seeds = ", ".join(map(str, asked.seeds))
     print(f"chosen by {words} {best.value:.5g} over seeds {seeds}: {_shown(best.point)}")
     return best
@@ -170,11 +175,14 @@ def _verdict(asked: Asked, best: Trial, seeds: list[int], out: Path, data_dir: P
     from msae_jax.results import compare as c
 
     tuned = config.override(asked.settings, best.point)
-    sides = [
-        c.side_of(trained(settings, name, seeds, out, data_dir).only(seeds), asked.metric, name)
-        for name, settings in (("tuned", tuned), ("default", asked.settings))
-    ]
-    verdict = c.compare(*sides, asked.metric, meant=list(asked.axes))
+
+    def side(settings: TrainConfig, name: str) -> c.Side:
+        found = trained(settings, name, seeds, out, data_dir).only(seeds)
+        return c.side_of(found, asked.metric, name)
+
+    verdict = c.compare(
+        side(tuned, "tuned"), side(asked.settings, "default"), asked.metric, meant=list(asked.axes)
+    )
     file = place(tuned, "tuned", out) / "config.json"
     return (
         f"{verdict}\nThe default has had no trials. The tuned one again: msae train --config {file}"

@@ -86,7 +86,7 @@ def compare(
     verdict = c.compare(first, second, metric, published_percent=claim)
     print(json.dumps(verdict.to_dict(), indent=2) if as_json else verdict)
     if watched:
-        _log(verdict, watched, runs / "verdicts", f"compare {a} {b}")
+        _log(verdict, watched, runs / "verdicts", f"msae compare {a} {b}")
 
 
 def _log(verdict: Verdict, watched: list[str], folder: Path, again: str) -> None:

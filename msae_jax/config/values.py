@@ -33,7 +33,7 @@ def from_dict(cls: type[T], values: Mapping[str, Any]) -> T:
 def _hints(cls: type, values: Mapping[str, Any]) -> dict[str, Any]:
     """Returns the types of the fields of `cls`, which must have all that `values` names."""
     hints = typing.get_type_hints(cls)
-    known = [f.name for f in dataclasses.fields(cls)]  # type: ignore[arg-type]
+    known = [f.name for f in dataclasses.fields(cls)]
     for name in values:
         if name not in known:
             raise unknown_name(f"field of {cls.__name__}", name, known)

@@ -204,8 +204,9 @@ def single(content: Mapping[str, Any], path: Path) -> Any:
 def _classes(content: Content) -> tuple[str, ...] | None:
     """Returns the texts that the labels number, where they are text; arrays are of no text."""
     found = content.get(formats.CLASSES)
-    known = isinstance(found, np.ndarray) and found.dtype.kind == "U"
-    return tuple(found.tolist()) if known else None
+    if not isinstance(found, np.ndarray) or found.dtype.kind != "U":
+        return None
+    return tuple(found.tolist())
 
 
 def _labels(content: Content, key: str, path: Path) -> np.ndarray | None:

@@ -70,8 +70,9 @@ def load(name: str, *, streaming: bool = False) -> Dataset:
 
 def _classes(builder: tfds.core.DatasetBuilder) -> tuple[str, ...] | None:
     label = dict(builder.info.features.items()).get("label")
-    known = isinstance(label, tfds.features.ClassLabel) and label.num_classes
-    return tuple(label.names) if known else None
+    if not isinstance(label, tfds.features.ClassLabel) or not label.num_classes:
+        return None
+    return tuple(label.names)
 
 
 def _check_namespace(title: str) -> None:

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import json
 import re
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 
@@ -112,7 +113,7 @@ def mean_of(
 ) -> Callable[[dict[str, Any]], float]:
     """Returns what trains a point over the seeds, and returns the mean of the metric.
 
-    It is infinite where a seed diverges.
+    It is infinite where a seed diverges, and where the fields of a point do not go together.
 
     Args:
       dataset: with the validation split as its test split (`data.held_out`).
@@ -121,8 +122,12 @@ def mean_of(
 
     def mean(point: dict[str, Any]) -> float:
         axes = {name: [value] for name, value in point.items()}
-        (group,) = sweep.groups(asked.settings, axes, asked.seeds)
-        done = fit_many(group.settings, group.members, dataset, on_epoch=on_trial())
+        try:
+            (group,) = sweep.groups(asked.settings, axes, asked.seeds)
+            done = fit_many(group.settings, group.members, dataset, on_epoch=on_trial())
+        except InputError as error:
+            warnings.warn(f"the values {point} are refused: {error}", stacklevel=2)
+            return np.inf
         value = float(np.mean(done.final(asked.metric)))
         return value if np.isfinite(value) else np.inf
 
@@ -180,8 +185,12 @@ class Study:
         """Returns the finished trials, in order."""
         complete = self._optuna.trial.TrialState.COMPLETE
         trials = self._study.get_trials(deepcopy=False, states=(complete,))
+
+        def point_of(params: Mapping[str, Any]) -> dict[str, Any]:
+            return {name: _decoded(axis, params[name]) for name, axis in axes.items()}
+
         return [
-            Trial(i, {name: _decoded(axis, t.params[name]) for name, axis in axes.items()}, t.value)
+            Trial(i, point_of(t.params), cast(float, t.value))
             for i, t in enumerate(trials, start=1)
         ]
 

@@ -43,7 +43,7 @@ def read(path: Path, model: str | None, changes: Mapping[str, Any]) -> TrainConf
     given = [model, changes.get("data"), changes.get("objective.likelihood")]
     chosen = model or names.from_file("model", name or "msae", given)
     try:
-        settings = config.override(recipes.recipe(chosen), told | changes)
+        settings = config.override(recipes.recipe(chosen), {**told, **changes})
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
     return directory.opened_config(config.to_dict(settings), given)

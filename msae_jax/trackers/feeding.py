@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import secrets
 import subprocess
@@ -58,7 +59,7 @@ def following(
         yield lambda metrics: None
         return
     out = Path(out)
-    feed = Feed(names, out, f"train --resume --out {out}")
+    feed = Feed(names, out, f"msae train --resume --out {out}")
 
     def begin() -> None:
         if not feed.has_begun:
@@ -121,7 +122,7 @@ class Feed:
         if self.tried("what trackers are told", lambda: self._tell(series(), name)) is None:
             return
         for tracker in self._names:
-            process = self.tried(tracker, lambda tracker=tracker: self._started(tracker))
+            process = self.tried(tracker, functools.partial(self._started, tracker))
             if process is not None:
                 self._running[tracker] = process
 

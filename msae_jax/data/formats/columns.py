@@ -112,8 +112,9 @@ def class_names(schema: pa.Schema, label: str) -> tuple[str, ...] | None:
         names = told["names"] if told["_type"] == "ClassLabel" else None
     except (ValueError, LookupError, TypeError, RecursionError):  # none, or damaged ones
         return None
-    known = isinstance(names, list) and names and all(isinstance(name, str) for name in names)
-    return tuple(names) if known else None
+    if not isinstance(names, list) or not names or not all(isinstance(n, str) for n in names):
+        return None
+    return tuple(names)
 
 
 def _guessed(schema: pa.Schema, label: str | None, notes: list[str]) -> list[str]:

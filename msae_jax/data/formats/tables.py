@@ -129,7 +129,8 @@ def read(path: Path, options: Options) -> Content:
             if named_ones is not None:
                 content[CLASSES] = np.array(named_ones)
     if said:
-        counts = [f"{len(x)} samples of shape {list(x.shape[1:])}" for x in map(content.get, found)]
+        each = [content[part] for part in found]
+        counts = [f"{len(x)} samples of shape {list(x.shape[1:])}" for x in each]
         note(f"{path}: {'; '.join([*said, *counts])}")
     return content
 

@@ -36,6 +36,7 @@ def pytest_configure(config: pytest.Config) -> None:
         # Compiling is most of what these tests do, and their programs run for milliseconds. The
         # slow ones, among them all models against PyTorch and every page, run what users run.
         os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {QUICK_TO_COMPILE}"
+        os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"  # of processes that tests start
         jax.config.update("jax_disable_most_optimizations", True)
     if PROGRAMS not in os.environ:
         os.environ[PROGRAMS] = folder = tempfile.mkdtemp(prefix="msae-test-programs-")

@@ -80,22 +80,26 @@ def train(
     if not many and (seeds_at_once or host_devices):
         raise InputError("--seeds-at-once and --host-devices need --seeds.")
     _join(many, host_devices, coordinator, num_processes, process_id, cluster)
-    if resume and model is None and saved is None and tools.config is None and not sweep:
+    if resume and not (model or saved or tools.config or sweep):
         raise InputError(f"{out} holds no run to resume: give its directory, or say --model.")
     settings = configured(model, changes, saved, tools.config)
     tools.note()
     _note(settings)
+    how = out or _place(settings, bool(sweep), many), resume, data_dir, tools
+    devices = {"seeds_at_once": seeds_at_once, "data_devices": data_devices}
+    if sweep:
+        _sweep(settings, sweep, seeds or 1, *how, devices)
+    elif many:
+        _many(settings, _members(settings, seeds, vary, source), *how, devices)
+    else:
+        _one(settings, *how)
+
+
+def _place(settings: TrainConfig, sweep: bool, many: bool) -> Path:
+    """Returns the run directory where none is given."""
     name = f"{_shown(settings)}-{Path(settings.data.partition('?')[0]).stem}"
     name = name.replace(":", ".")  # package.module:Class, tfds:NAME: not every system takes a colon
-    devices = {"seeds_at_once": seeds_at_once, "data_devices": data_devices}
-    how = resume, data_dir, tools
-    if sweep:
-        _sweep(settings, sweep, seeds or 1, out or Path("runs", f"{name}-sweep"), *how, devices)
-    elif many:
-        members = _members(settings, seeds, vary, source)
-        _many(settings, members, out or Path("runs", f"{name}-seeds"), *how, devices)
-    else:
-        _one(settings, out or Path("runs", f"{name}-{settings.seed}"), *how)
+    return Path("runs", f"{name}-{'sweep' if sweep else 'seeds' if many else settings.seed}")
 
 
 def _run_of(tools: Tools, changes: dict[str, Any]) -> Path | None:

@@ -74,7 +74,7 @@ def tune(
     begun = (out / tuning.FILE).exists()
     if out.exists() and any(out.iterdir()) and not (resume and begun):
         raise InputError(f"{out} is not empty: choose another --out, or --resume its study.")
-    axes = tuning.parse_search(search) if search else None
+    axes = tuning.parse_search(search or []) if search or not begun else None
     given = {"axes": axes, "metric": metric, "validation": validation}
     with directory.writing(out):
         study = tuning.Study(out) if begun else None

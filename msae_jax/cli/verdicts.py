@@ -17,7 +17,7 @@ from msae_jax.cli.tools import Log
 from msae_jax.errors import InputError
 
 if TYPE_CHECKING:
-    from msae_jax.config import TrainConfig
+    from msae_jax.config import ModelConfig, TrainConfig
     from msae_jax.fitting.ensemble import Ensemble
     from msae_jax.results.compare import Side, Verdict
 
@@ -47,11 +47,8 @@ def compare(
     as_json: AsJson = False,
 ) -> None:
     """Say whether A beats B over seeds: intervals, tests, and whether the comparison is fair."""
-    from msae_jax import data as d
     from msae_jax import trackers
     from msae_jax.results import compare as c
-    from msae_jax.results import controls
-    from msae_jax.runs import directory
     from msae_jax.system import distributed
 
     distributed.use_host_devices()
@@ -75,18 +72,27 @@ def compare(
     if match is None:
         second = known[1] or now(wanted[1], b)
     else:
-        directory.check_named(first.settings)
-        shape = d.load(first.settings.data, data_dir=data_dir).sample_shape
-        other = wanted[1].model
-        control = controls.match(other, first.settings.model, match, shape)
-        label = f"{other.name}-matched-{match}"
-        # what it begins with, and what is frozen, are of the parameters of the first model
-        own = replace(first.settings, model=control, init_from=None, freeze="")
-        second = now(own, label)
+        own = _matched(first.settings, wanted[1].model, match, data_dir)
+        second = now(own, f"{own.model.name}-matched-{match}")
     verdict = c.compare(first, second, metric, published_percent=claim)
     print(json.dumps(verdict.to_dict(), indent=2) if as_json else verdict)
     if watched:
         _log(verdict, watched, runs / "verdicts", f"msae compare {a} {b}")
+
+
+def _matched(
+    settings: TrainConfig, other: ModelConfig, match: str, data_dir: Path | None
+) -> TrainConfig:
+    """Returns a configuration with another model, as large as its own."""
+    from msae_jax import data
+    from msae_jax.results import controls
+    from msae_jax.runs import directory
+
+    directory.check_named(settings)
+    shape = data.load(settings.data, data_dir=data_dir).sample_shape
+    control = controls.match(other, settings.model, match, shape)
+    # what it begins with, and what is frozen, are of the parameters of the first model
+    return replace(settings, model=control, init_from=None, freeze="")
 
 
 def _log(verdict: Verdict, watched: list[str], folder: Path, again: str) -> None:

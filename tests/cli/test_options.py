@@ -18,7 +18,7 @@ OPTIONS = {
     "--schedule", "--clip-norm", "--likelihood", "--reduction", "--beta", "--patience",
     "--anneal-epochs", "--anneal-steps", "--free-bits", "--mmd", "--mmd-kernel", "--l1",
     "--contractive", "--accumulate", "--weight-decay", "--no-decay", "--ema", "--init-from",
-    "--freeze",
+    "--freeze", "--image-size",
     "--stop-metric", "--init", "--pipeline", "--checkpoint-every", "--best-metric", "--label",
     "--columns", "--header", "--separator", "--decimal", "--scale", "--layout",
     "--window", "--stride", "--time", "--time-format", "--channels", "--resample", "--scaling",

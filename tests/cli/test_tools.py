@@ -178,9 +178,10 @@ def test_tuning_chooses_on_a_validation_part_and_compares_on_fresh_seeds(
     pytest.importorskip("optuna", reason="Optuna is not installed (tune extra)")
     monkeypatch.chdir(folder)
     seen: list[Dataset] = []
+    own = held_out.held_out
 
     def watched(dataset: Dataset, share: float) -> Dataset:
-        seen.append(held_out.held_out(dataset, share))
+        seen.append(own(dataset, share))
         return seen[-1]
 
     monkeypatch.setattr("msae_jax.data.held_out.held_out", watched)

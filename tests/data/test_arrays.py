@@ -130,7 +130,7 @@ def test_missing_files_and_folders_are_named(tmp_path: Path) -> None:
     (tmp_path / "folder.csv").mkdir()
     with pytest.raises(InputError, match=r"folder\.csv: is a folder"):
         data.load(tmp_path / "folder.csv")
-    with pytest.raises(InputError, match=r"x\.txt: expected a file ending in"):
+    with pytest.raises(InputError, match=r"x\.txt: expected a folder, or a file ending in"):
         data.load_array(tmp_path / "x.txt")
 
 

@@ -45,9 +45,9 @@ def test_options_that_cannot_be(query: str, message: str) -> None:
         data.load(f"x.csv?{query}")
 
 
-def test_options_of_csv_files_alone(tmp_path: Path) -> None:
+def test_options_of_tables_alone(tmp_path: Path) -> None:
     np.save(tmp_path / "x.npy", np.eye(3))
-    with pytest.raises(InputError, match=r"--label is for \.csv files"):
+    with pytest.raises(InputError, match=r"--label is for \.csv, \.parquet"):
         data.load(tmp_path / "x.npy?label=y")
 
 

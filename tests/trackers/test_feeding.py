@@ -82,7 +82,7 @@ def test_trackers_that_fail_do_not_reach_the_training(
         fit(settings, seeds=2, out=out, on_epoch=on_epoch)
     texts = " ".join(sorted(str(warning.message) for warning in said))
     assert "Full has not got all of" in texts
-    assert "OSError: [Errno 28] No space left on device; train --resume --out" in texts
+    assert "OSError: [Errno 28] No space left on device; msae train --resume --out" in texts
     assert "Offline has not got all of" in texts
     assert "it took more than 3 seconds after training" in texts
     assert "its process ended with status 9; see" in texts

@@ -11,7 +11,7 @@ import jax
 import numpy as np
 
 from msae_jax.errors import InputError
-from msae_jax.export.builder import CODES, Graph, Value
+from msae_jax.export.builder import CODES, Graph, Node, Value
 from msae_jax.export.graph import trace
 
 OPSET = 18
@@ -72,10 +72,7 @@ def encoded(graph: Graph, about: Mapping[str, str]) -> bytes:
 
     model = helper.make_model(
         helper.make_graph(
-            [
-                helper.make_node(node.operator, node.inputs, node.outputs, **node.attributes)
-                for node in graph.nodes
-            ],
+            [_node(node) for node in graph.nodes],
             about.get("part", "graph"),
             [_value(value) for value in graph.inputs],
             [_value(value) for value in graph.outputs],
@@ -92,6 +89,15 @@ def encoded(graph: Graph, about: Mapping[str, str]) -> bytes:
     except Exception as error:  # onnx has several, without a base of their own
         raise InputError(f"onnx takes this graph for wrong: {error}") from error
     return model.SerializeToString(deterministic=True)
+
+
+def _node(node: Node) -> Any:
+    """Returns a node with a name, which onnxruntime 1.20 needs to tell what it fuses apart."""
+    from onnx import helper
+
+    return helper.make_node(
+        node.operator, node.inputs, node.outputs, name=node.outputs[0], **node.attributes
+    )
 
 
 def _value(value: Value) -> Any:

@@ -173,12 +173,14 @@ def _refusal(schema: pa.Schema, name: str, kind: str) -> str:
 
 def dtype_of(schema: pa.Schema, features: Sequence[str]) -> np.dtype:
     """Returns the dtype of the values of features, float32 where their types differ."""
+    import pyarrow as pa
+
     found = set()
     for name in features:
         kind = schema.field(name).type
         while hasattr(kind, "storage_type") or hasattr(kind, "value_type"):
             kind = getattr(kind, "storage_type", None) or kind.value_type
-        found.add(np.dtype(kind.to_pandas_dtype()))
+        found.add(pa.array([], kind).to_numpy(zero_copy_only=False).dtype)
     return found.pop() if len(found) == 1 else np.dtype(np.float32)
 
 

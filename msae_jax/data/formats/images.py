@@ -131,6 +131,8 @@ class Survey:
             notes.append(f"images without their transparency: {seen['alpha']}")
         if seen["frames"]:
             notes.append(f"files of several images, of which the first is read: {seen['frames']}")
+        if seen["lossy"]:
+            notes.append(f"JPEG, whose compression has changed the values: {seen['lossy']} images")
         if seen["coarse"]:
             notes.append(f"images of 16-bit colours, of which 8 bits are read: {seen['coarse']}")
 
@@ -150,6 +152,7 @@ def _found(image: Image.Image, name: str) -> dict[str, bool]:
         "colour": mode in _COLOUR,
         "alpha": mode in _ALPHA or "transparency" in image.info,
         "frames": image.format != "MPO" and getattr(image, "n_frames", 1) > 1,
+        "lossy": image.format in ("JPEG", "MPO"),
         "coarse": mode in _COLOUR and ";16" in str(getattr(image, "tile", "")),
     }
 

@@ -21,6 +21,7 @@ from msae_jax.cli import app
 GROUPS = {
     "Train and evaluate": ("train", "find-lr", "evaluate", "embed", "reconstruct", "list"),
     "Compare and reproduce": ("compare", "tune", "reproduce", "replay", "bench"),
+    "Generate": ("sample",),
     "Series": ("detect", "augment"),
     "Exchange with PyTorch": ("inspect", "convert", "verify", "export-torch", "apply"),
 }

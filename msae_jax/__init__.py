@@ -54,6 +54,7 @@ _HOME = {  # public name: the module that it comes from, and its name there; Non
     "export": ("export", None),
     "figures": ("figures", None),
     "fit": ("fitting.loop", "fit"),
+    "generation": ("generation", None),
     "interop": ("interop", None),
     "load_weights": ("weights", "load_weights"),
     "models": ("models", None),

@@ -21,6 +21,7 @@ ORDER = (  # lowest first: nothing imports what stands after it
     ("weights",),
     ("export",),
     ("analysis",),
+    ("generation",),
     ("figures", "results"),
     ("report",),
     ("trackers",),

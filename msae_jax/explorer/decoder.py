@@ -64,7 +64,7 @@ def _laid_out(
 ) -> jax.Array:  # fmt: skip
     """Returns what a latent decodes to, of a program, too, with its axes in the samples' order."""
     y = decode(z)
-    return model.as_samples(y, x) if isinstance(model, Autoencoder) else y
+    return model.as_samples(y, x.shape[1:]) if isinstance(model, Autoencoder) else y
 
 
 def as_values(graph: Graph) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from msae_jax.figures.bars import class_counts, seed_bars
 from msae_jax.figures.curves import curve_panels, loss_curves, path_steps, signal_grid
-from msae_jax.figures.images import image_rows, image_squares
+from msae_jax.figures.images import image_rows, image_squares, tiled
 from msae_jax.figures.panels import effect_panels, seed_panels
 from msae_jax.figures.points import class_scatter, seed_points
 from msae_jax.figures.series import augmented_series, series_alarms
@@ -26,4 +26,5 @@ __all__ = [
     "seed_points",
     "series_alarms",
     "signal_grid",
+    "tiled",
 ]

@@ -48,24 +48,37 @@ def image_rows(
 
 
 def image_squares(panels: Mapping[str, np.ndarray], *, columns: int = 3) -> Figure:
-    """Draws images `[n, H, W]` or `[n, H, W, 1]` in [0, 1] in grids, one a name, side by side."""
+    """Draws images `[n, H, W]` or `[n, H, W, C]` in [0, 1] in grids, one a name, side by side.
+
+    C is 1 or 3.
+    """
     with matplotlib.rc_context({**STYLE, "axes.grid": False}):
         spaced = ConstrainedLayoutEngine(w_pad=0.12)  # inches: panels further apart than images
         figure = Figure(figsize=(3.2 * len(panels), 3.5), layout=spaced)
         for axes, (name, images) in zip(
             figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True
         ):
-            axes.imshow(_tiled(images, columns), cmap="gray", vmin=0, vmax=1, interpolation="none")
+            axes.imshow(tiled(images, columns), cmap="gray", vmin=0, vmax=1, interpolation="none")
             axes.set_title(label(name), fontsize=10)
             axes.set_axis_off()
     return figure
 
 
-def _tiled(images: np.ndarray, columns: int, gap: int = 1) -> np.ndarray:
-    """Returns one image of all, row by row, with white between them and for those missing."""
-    images = np.asarray(images, np.float64).reshape(len(images), *np.shape(images)[1:3])
-    padding = ((0, -len(images) % columns), (0, gap), (0, gap))
-    padded = np.pad(images, padding, constant_values=1.0)
-    _, height, width = padded.shape
-    tiled = padded.reshape(-1, columns, height, width).swapaxes(1, 2)
-    return tiled.reshape(-1, columns * width)[:-gap, :-gap]
+def tiled(images: np.ndarray, columns: int, gap: int = 1) -> np.ndarray:
+    """Returns one image of n, row by row, with white between them and for those missing.
+
+    Args:
+      images: `[n, H, W]` or `[n, H, W, C]`, C 1 or 3. gap: pixels between them.
+
+    Returns:
+      float64 `[rows (H + gap) - gap, columns (W + gap) - gap]`, of colour images with a last axis.
+    """
+    images = np.asarray(images, np.float64)
+    images = images.reshape(*images.shape[:3], -1)
+    padded = np.pad(
+        images, ((0, -len(images) % columns), (0, gap), (0, gap), (0, 0)), constant_values=1.0
+    )
+    _, height, width, colours = padded.shape
+    grid = padded.reshape(-1, columns, height, width, colours).swapaxes(1, 2)
+    whole = grid.reshape(-1, columns * width, colours)[:-gap, :-gap]
+    return whole[..., 0] if colours == 1 else whole

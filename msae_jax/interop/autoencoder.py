@@ -110,9 +110,9 @@ class Autoencoder(Exported):
                 "say which one is, --set recon=0 (an output's number from 0, or a module's path)."
             )
         return Output(
-            recon=self.as_samples(parts["recon"], x),
+            recon=self.as_samples(parts["recon"], x.shape[1:]),
             z=_flat(parts.get("z")),  # type: ignore[arg-type]  # None where it is not certain
-            logits=self.as_samples(parts["logits"], x) if "logits" in parts else None,
+            logits=self.as_samples(parts["logits"], x.shape[1:]) if "logits" in parts else None,
             mu=_flat(parts.get("mu")),
             log_var=_flat(parts.get("log_var")),
         )
@@ -191,27 +191,27 @@ class Autoencoder(Exported):
             f"the channels last; these have {list(got)}."
         )
 
-    def as_samples(self, y: jax.Array, x: jax.Array | jax.ShapeDtypeStruct) -> jax.Array:
-        """Returns a reconstruction `[B, ...]`, which the program shapes, shaped as samples `x` are.
+    def as_samples(self, y: jax.Array, shape: tuple[int, ...]) -> jax.Array:
+        """Returns a reconstruction `[B, ...]`, as the program shapes it, as samples of a shape.
+
+        It is the inverse of `as_program`.
 
         Raises:
           InputError: it has another number of values.
         """
-        if y.size != x.size:
+        if math.prod(y.shape[1:]) != math.prod(shape):
             raise InputError(
                 f"{self.computation.source}: the reconstruction has the shape {list(y.shape)}, "
-                f"which is not that of samples {list(x.shape)}: say which output it is, "
-                "--set recon=0."
+                f"and samples have the shape {list(shape)}: say which output it is, --set recon=0."
             )
         sizes = self.computation.graph.metas[self.computation.graph.user_inputs[0].name].sizes[1:]
-        shape = x.shape[1:]
         if len(sizes) == 1:
             moved = _has_channels_last(shape)
         else:
             moved = not _fits(sizes, shape) and _fits(sizes, (shape[-1], *shape[:-1]))
         if not moved:
-            return y.reshape(x.shape)
-        return jnp.moveaxis(y.reshape(x.shape[0], shape[-1], *shape[:-1]), 1, -1)
+            return y.reshape(y.shape[0], *shape)
+        return jnp.moveaxis(y.reshape(y.shape[0], shape[-1], *shape[:-1]), 1, -1)
 
     def state_dict(self, variables: Any) -> dict[str, np.ndarray]:
         """Returns PyTorch's state dict of variables; see `Tensors.state_dict`."""

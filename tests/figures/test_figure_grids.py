@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from msae_jax.figures import curve_panels, image_squares, style
+from msae_jax.figures import curve_panels, image_squares, style, tiled
 
 
 def test_curves_of_several_quantities_share_a_legend() -> None:
@@ -30,3 +30,12 @@ def test_images_are_tiled_row_by_row() -> None:
     assert tiled.shape == (2 * 2 + 1, 3 * 2 + 2)
     np.testing.assert_allclose(tiled[0, [0, 2, 3, 5, 6]], [0, 1, 0.1, 1, 0.2])
     np.testing.assert_allclose(tiled[3, [0, 3, 6]], [0.3, 0.4, 1])
+
+
+def test_colour_images_keep_their_colours() -> None:
+    images = np.arange(3)[:, None, None, None] * np.array([0.1, 0.2, 0.3]) * np.ones((3, 2, 2, 3))
+    tiles = tiled(images, columns=2)
+    assert tiles.shape == (2 * 2 + 1, 2 * 2 + 1, 3)
+    np.testing.assert_allclose(tiles[0, 3], [0.1, 0.2, 0.3])
+    np.testing.assert_allclose(tiles[3, 0], [0.2, 0.4, 0.6])
+    np.testing.assert_allclose(tiles[3, 3], 1)

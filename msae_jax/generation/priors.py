@@ -91,14 +91,19 @@ class Prior:
 
 
 def fit_prior(
-    z: np.ndarray, kind: str = "gaussian", seed: int = 0, *, components: int = COMPONENTS
+    z: np.ndarray,
+    kind: str = "gaussian",
+    seed: int = 0,
+    *,
+    components: int = COMPONENTS,
+    steps: int = flow.STEPS,
 ) -> Prior:
     """Fits a distribution to latents `[N, D]`, such as `embed` gives them of training samples.
 
     Args:
       kind: one of `KINDS`; see the module.
       seed: of what the fit of `mixture` and `flow` draws.
-      components: Gaussians of a `mixture`.
+      components: Gaussians of a `mixture`. steps: of the training of a `flow`.
 
     Raises:
       InputError: an unknown kind; latents that are not `[N, D]` finite numbers; too few of them.
@@ -124,7 +129,7 @@ def fit_prior(
     elif kind == "mixture":
         scaled = _mixture(u, components, seed)
     else:
-        scaled = flow.fit_flow(u, seed)
+        scaled = flow.fit_flow(u, seed, steps)
     return Prior(kind, mean, deviation, varies, scaled)
 
 

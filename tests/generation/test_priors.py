@@ -32,7 +32,7 @@ def density_of_bent(z: np.ndarray) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def flow():
-    return fit_prior(bent(3000, 0), "flow", seed=1)
+    return fit_prior(bent(3000, 0), "flow", seed=1, steps=700)
 
 
 def test_the_standard_prior_is_a_standard_normal() -> None:
@@ -64,9 +64,9 @@ def test_the_gaussian_has_the_moments_of_the_latents() -> None:
 def test_a_latent_that_never_varies_is_held(kind: str) -> None:
     z = CORRELATED[:200]
     still = np.insert(z, 1, 7.0, axis=1)
-    prior = fit_prior(still, kind, components=2)
+    prior = fit_prior(still, kind, components=2, steps=20)
     assert set(prior.draw(20)[:, 1]) == {7.0}
-    without = fit_prior(z, kind, components=2)
+    without = fit_prior(z, kind, components=2, steps=20)
     np.testing.assert_allclose(prior.log_density(still), without.log_density(z), rtol=1e-6)
 
 
@@ -143,7 +143,7 @@ def test_a_flow_is_no_worse_than_the_gaussian_it_begins_as() -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_seed_decides_all(kind: str) -> None:
     z = CORRELATED[:100]
-    first, again, other = (fit_prior(z, kind, seed, components=3) for seed in (5, 5, 6))
+    first, again, other = (fit_prior(z, kind, seed, components=3, steps=20) for seed in (5, 5, 6))
     np.testing.assert_array_equal(first.draw(8, seed=2), again.draw(8, seed=2))
     np.testing.assert_allclose(first.draw(8, seed=2)[:3], again.draw(3, seed=2), rtol=1e-5)
     assert (first.draw(8, seed=2) != first.draw(8, seed=3)).any()

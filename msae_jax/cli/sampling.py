@@ -131,8 +131,10 @@ def _write(out: Path, x: np.ndarray, z: np.ndarray, y: np.ndarray | None, overwr
             picture.save(file, format="png")
         elif out.suffix.lower() == ".npy":
             np.save(file, x)
+        elif y is None:
+            np.savez(file, x=x, z=z)
         else:
-            np.savez(file, x=x, z=z, **({} if y is None else {"y": y}))
+            np.savez(file, x=x, z=z, y=y)
 
 
 def _picture(x: np.ndarray) -> Any:

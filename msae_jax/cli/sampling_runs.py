@@ -6,7 +6,6 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from msae_jax.cli.reading import check_channel_order
 from msae_jax.errors import InputError
 
 if TYPE_CHECKING:
@@ -59,7 +58,7 @@ class Sampling:
             part = w.split(
                 self.name, "train", self.data_dir, trained_on=self.loaded.facts, own=self.own
             )
-            check_channel_order(self.path, self.loaded.model, part.split.x)
+            w.check_channel_order(self.path, self.loaded.model, part.split.x)
             for sentence in part.odd:
                 warn(sentence)
             self._dataset = part.dataset

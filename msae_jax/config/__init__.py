@@ -4,7 +4,8 @@ Every default of the project is visible in `tree`; the published recipes, which 
 in `msae_jax.recipes`. A configuration goes to JSON and back unchanged (`to_dict`, `from_dict`).
 """
 
-from msae_jax.config.metrics import METRIC_KINDS, METRICS, Metric
+from msae_jax.config.adversarial import Adversarial
+from msae_jax.config.metrics import DUEL_METRICS, METRIC_KINDS, METRICS, Metric
 from msae_jax.config.tree import (
     LIKELIHOODS,
     EarlyStopping,
@@ -23,9 +24,11 @@ from msae_jax.config.values import (
 )
 
 __all__ = [
+    "DUEL_METRICS",
     "LIKELIHOODS",
     "METRICS",
     "METRIC_KINDS",
+    "Adversarial",
     "EarlyStopping",
     "Metric",
     "ModelConfig",

@@ -31,3 +31,10 @@ METRICS = {
     f"{split}_{metric.name}": metric for split in ("train", "test") for metric in METRIC_KINDS
 }
 """By name, what every epoch logs; each can pick the best checkpoint or stop a run early."""
+
+DUEL_METRICS = (
+    Metric("adversarial_nats", "what the model loses to its discriminator", "nats per sample"),
+    Metric("discriminator_nats", "cross-entropy of the discriminator", "nats per sample"),
+)
+"""What training with a discriminator logs beside them, of the training split alone: there is no
+direction in which they are better, and so they pick and stop nothing."""

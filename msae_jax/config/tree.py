@@ -2,32 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from msae_jax.config.adversarial import Adversarial
+from msae_jax.config.checks import at_least as _at_least
+from msae_jax.config.checks import choice as _choice
+from msae_jax.config.checks import whole as _whole
 from msae_jax.config.metrics import METRICS
-from msae_jax.errors import InputError, unknown_name
+from msae_jax.errors import InputError
 
 LIKELIHOODS = ["gaussian", "bernoulli"]
 """The names that `Objective.likelihood` takes; `msae_jax.train.losses.register` adds to them."""
-
-
-def _choice(where: str, value: str, choices: Collection[str]) -> None:
-    if value not in choices:
-        raise unknown_name(where, value, choices)
-
-
-def _at_least(where: str, value: float, low: float, *, exclusive: bool = False) -> None:
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not number or not (value > low if exclusive else value >= low):
-        bound = f"greater than {low}" if exclusive else f"at least {low}"
-        raise InputError(f"{where} must be {bound}, got {value!r}.")
-
-
-def _whole(where: str, value: int, low: int) -> None:
-    if type(value) is not int or value < low:
-        raise InputError(f"{where} must be a whole number, at least {low}, got {value!r}.")
 
 
 @dataclass(frozen=True)
@@ -198,6 +185,7 @@ class TrainConfig:
         `.pth`, `.safetensors` or `.pt2` file. Of a run of many seeds, each begins with its own.
       freeze: what keeps the values that it begins with: `encoder`, `decoder`, or names of
         parameters such as `conv_*,norm_0`; see `msae_jax.train.selection`.
+      adversarial: the discriminator that the model is trained against; None trains without one.
       early_stopping: when to stop before the last epoch; None trains all of them.
       pipeline: `resident` keeps the whole set on the device; `streaming` reads it batch by batch.
       best_metric: the metric (lower is better) whose best checkpoint is kept beside the latest.
@@ -214,6 +202,7 @@ class TrainConfig:
     seed: int = 0
     init_from: str | None = None
     freeze: str = ""
+    adversarial: Adversarial | None = None
     early_stopping: EarlyStopping | None = None
     pipeline: Literal["resident", "streaming"] = "resident"
     best_metric: str = "test_loss"
@@ -224,11 +213,10 @@ class TrainConfig:
         for name, kind in kinds.items():
             if not isinstance(value := getattr(self, name), kind):
                 raise InputError(f"{name} must be a config.{kind.__name__}, got {value!r}.")
-        if not isinstance(self.early_stopping, EarlyStopping | None):
-            raise InputError(
-                "early_stopping must be a config.EarlyStopping or None, got "
-                f"{self.early_stopping!r}."
-            )
+        optional = {"adversarial": Adversarial, "early_stopping": EarlyStopping}
+        for name, kind in optional.items():
+            if not isinstance(value := getattr(self, name), kind | None):
+                raise InputError(f"{name} must be a config.{kind.__name__} or None, got {value!r}.")
         _whole("epochs", self.epochs, 1)
         _whole("batch size", self.batch_size, 1)
         _whole("accumulate", self.accumulate, 1)
@@ -242,6 +230,7 @@ class TrainConfig:
                 "mmd and free_bits are of a whole batch, not a sum over its samples: they cannot "
                 "be accumulated over parts of it. Leave accumulate at 1."
             )
+        self._check_opponent()
         if not isinstance(self.init_from, str | None) or self.init_from == "":
             raise InputError(f"init_from must be the path of weights, got {self.init_from!r}.")
         _whole("seed", self.seed, 0)
@@ -250,3 +239,14 @@ class TrainConfig:
             raise InputError(f"seed must be below 2**32, got {self.seed}.")
         _choice("pipeline", self.pipeline, ("resident", "streaming"))
         _choice("metric", self.best_metric, METRICS)
+
+    def _check_opponent(self) -> None:
+        """Raises InputError where all that could win against the discriminator is frozen."""
+        if self.adversarial is None:
+            return
+        player = "encoder" if self.adversarial.on == "latents" else "decoder"
+        if player in (part.strip() for part in self.freeze.split(",")):
+            raise InputError(
+                f"adversarial {self.adversarial.on!r} trains the {player}, which freeze names: "
+                "leave out one of them."
+            )

@@ -220,7 +220,7 @@ class Trainer:
                 order,
                 batch_size=self._settings.batch_size,
             )
-            leaves = jax.tree.leaves((state.params, state.batch_stats))
+            leaves = jax.tree.leaves(state.trained)
             finite = all(bool(jnp.isfinite(leaf).all()) for leaf in leaves)
             if finite and train.first_bad_step(metrics) is None:
                 self._states = _with_state(self._states, row, state)

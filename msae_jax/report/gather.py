@@ -19,7 +19,7 @@ from msae_jax.fitting.members import description, should_stop
 from msae_jax.interop import cards
 from msae_jax.runs import checkpoint, directory, store
 from msae_jax.runs.checkpoint import Checkpoint
-from msae_jax.runs.history import COLUMNS, History
+from msae_jax.runs.history import COLUMNS, DUEL_COLUMNS, History
 from msae_jax.train.seeds import Member
 
 MAX_LOG = 256 << 20  # bytes of metrics.jsonl that are read
@@ -238,8 +238,9 @@ def _logged(path: Path, members: Sequence[Member]) -> list[History]:
     for text in log.read_text(encoding="utf-8", errors="replace").splitlines():
         try:
             line = json.loads(text)
-            key = _key({k: v for k, v in line.items() if k not in COLUMNS})
-            numbers = {column: line[column] for column in COLUMNS}
+            columns = [*COLUMNS, *(column for column in DUEL_COLUMNS if column in line)]
+            key = _key({k: v for k, v in line.items() if k not in columns})
+            numbers = {column: line[column] for column in columns}
         except (ValueError, RecursionError, LookupError, TypeError, AttributeError):
             return found
         finite = all(type(x) in (int, float) and math.isfinite(x) for x in numbers.values())

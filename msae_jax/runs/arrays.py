@@ -20,7 +20,7 @@ class StateArrays(NamedTuple):
       weights: what is used after training: `params`, the moving average where one is kept, and
         `batch_stats`.
       training: `step`, `opt_state`, `order_key`, `noise_key`; beside a moving average the `params`
-        that steps change.
+        that steps change; `adversary`, where a discriminator is trained.
     """
 
     weights: dict[str, Any]
@@ -37,6 +37,8 @@ def from_states(states: TrainState) -> StateArrays:
     }
     if states.averaged is not None:
         training["params"] = states.params
+    if states.adversary is not None:
+        training["adversary"] = states.adversary
     return StateArrays(_weights(states), training)
 
 
@@ -54,6 +56,7 @@ def to_states(arrays: StateArrays, template: TrainState) -> TrainState:
         opt_state=training["opt_state"],
         order_key=jax.random.wrap_key_data(training["order_key"]),
         noise_key=jax.random.wrap_key_data(training["noise_key"]),
+        adversary=training.get("adversary"),
         **weights,
     )
 

@@ -11,13 +11,16 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from msae_jax.config import METRICS
+from msae_jax.config import DUEL_METRICS, METRICS
 
 History = list[dict[str, float]]
 """One dict an epoch: `epoch`, `step`, `seconds` (of training alone) and the metrics."""
 
 COLUMNS = ("epoch", "step", "seconds", *METRICS)
 """What each epoch gives, in the order of the logs."""
+
+DUEL_COLUMNS = tuple(f"train_{metric.name}" for metric in DUEL_METRICS)
+"""What stands among them where a discriminator is trained."""
 
 _COUNTS = ("epoch", "step")
 

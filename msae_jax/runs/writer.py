@@ -17,7 +17,7 @@ from msae_jax.errors import CheckpointError
 from msae_jax.runs import store
 from msae_jax.runs.arrays import StateArrays, from_states
 from msae_jax.runs.checkpoint import FOLDER, Checkpoint, from_store
-from msae_jax.runs.history import COLUMNS, History, to_array
+from msae_jax.runs.history import COLUMNS, DUEL_COLUMNS, History, to_array
 from msae_jax.system import distributed
 from msae_jax.train import TrainState
 
@@ -134,7 +134,8 @@ class Writer:
         self, number: int, template: Callable[[Mapping[str, Any]], TrainState]
     ) -> tuple[StateArrays, Checkpoint]:
         content = store.read_record(self._folder, number)
-        if content["columns"] not in (list(COLUMNS), ["epoch"]):
+        columns = [column for column in content["columns"] if column not in DUEL_COLUMNS]
+        if columns not in (list(COLUMNS), ["epoch"]):
             raise CheckpointError(
                 f"checkpoint {self._folder / str(number)} has other metrics than this version "
                 f"logs: it has {', '.join(content['columns'])}."

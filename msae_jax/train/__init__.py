@@ -16,7 +16,7 @@ from msae_jax.train.state import (
     Task,
     TrainState,
     Tuned,
-    no_metrics,
+    metrics_of,
 )
 from msae_jax.train.step import (
     augmented,
@@ -47,7 +47,7 @@ __all__ = [
     "first_bad_step",
     "init_state",
     "make_task",
-    "no_metrics",
+    "metrics_of",
     "observed",
     "optimizer_of",
     "seed_keys",

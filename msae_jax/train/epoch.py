@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -109,15 +110,20 @@ def summary(objective: Objective, metrics: Metrics, n: int, batch_size: int) -> 
 
     `loss` is the mean over batches of the batch's objective, as the PyTorch loops print it; under
     the `sum` reduction it is divided by the samples instead: nats per sample. The others are
-    means over samples, see `losses.Terms`; `nats` is reconstruction + KL.
+    means over samples, see `losses.Terms`; `nats` is reconstruction + KL. With a discriminator
+    they have `adversarial.Duel`, too.
     """
     sizes = batch_sizes(n, batch_size)
-    terms = jax.tree.map(
-        lambda a: float(np.average(np.asarray(a, np.float64), weights=sizes)), metrics.terms
-    )
+
+    def means(steps: Any) -> Any:
+        return jax.tree.map(
+            lambda a: float(np.average(np.asarray(a, np.float64), weights=sizes)), steps
+        )
+
     loss = np.asarray(metrics.loss, np.float64)
     mean = loss.sum() / n if objective.reduction == "sum" else loss.mean()
-    return losses.metrics(float(mean), terms)
+    duel = {} if metrics.duel is None else means(metrics.duel)._asdict()
+    return losses.metrics(float(mean), means(metrics.terms)) | duel
 
 
 def first_bad_step(metrics: Metrics) -> int | None:

@@ -11,23 +11,34 @@ import optax
 
 from msae_jax.config import Objective
 from msae_jax.errors import InputError
-from msae_jax.train import losses, regularizers
+from msae_jax.train import adversarial, losses, regularizers
 from msae_jax.train.accumulation import Keyed, add_up
 from msae_jax.train.selection import as_in_evaluation, pick
-from msae_jax.train.state import EQUIVARIANCE, PRIOR, Task, TrainState, key_for
+from msae_jax.train.state import (
+    ADVERSARY,
+    EQUIVARIANCE,
+    PRIOR,
+    Metrics,
+    Task,
+    TrainState,
+    key_for,
+    metrics_of,
+)
 
 
 class Gradient(NamedTuple):
     """What a batch gives a step.
 
     Attributes:
-      terms: of each sample `[B]`; of a sum over parts, their means over samples.
-      of_params: of the loss, as the parameters are.
+      metrics: terms and duel are of each sample `[B]`; of a sum over parts, their means over
+        samples.
+      of_params: of the loss, as the parameters are. of_adversary: of the discriminator's own, or
+        None.
     """
 
-    loss: jax.Array
-    terms: losses.Terms
+    metrics: Metrics
     of_params: Any
+    of_adversary: Any
 
 
 def gradient_of(
@@ -48,7 +59,7 @@ def gradient_of(
     ) -> tuple[Gradient, Any]:
         x, seen, mask = part
 
-        def loss_fn(params: Any) -> tuple[jax.Array, tuple[losses.Terms, Any]]:
+        def loss_fn(params: Any, judge: Any) -> tuple[jax.Array, tuple[Metrics, Any]]:
             variables = {"params": _trained(task, params), "batch_stats": stats}
             with as_in_evaluation(task.frozen):
                 out, mutated = task.model.apply(
@@ -58,34 +69,55 @@ def gradient_of(
                 _check_reduction(task.objective, out.target, pixels)
             terms = losses.terms(task.objective, out, x, mask)
             counted = regularizers.counted(task.objective, terms, out)
-            loss = losses.scalar(task.objective, counted, pixels, beta)
+            apply = functools.partial(task.model.apply, variables)
+            weight, played = beta, None
+            if task.opponent is not None:
+                decode = functools.partial(apply, method="decode")
+                own = keyed(key_for(state, ADVERSARY))
+                played = adversarial.play(task.opponent, judge, out, x, counted, beta, decode, own)
+                weight, counted = 1.0, played.terms
+            loss = losses.scalar(task.objective, counted, pixels, weight)
 
             keys = keyed(key_for(state, PRIOR)), keyed(key_for(state, EQUIVARIANCE))
-            apply = functools.partial(task.model.apply, variables)
             loss = regularizers.penalised(
                 task.objective, loss, task.model, apply, out.z, seen, *keys
             )
-            return loss, (terms, mutated)
+            if played is None:
+                return loss, (Metrics(loss, terms), mutated)
+            return loss + played.loss, (Metrics(loss, terms, played.duel), mutated)
 
-        gradient = jax.value_and_grad(loss_fn, has_aux=True)
-        (loss, (terms, mutated)), grads = gradient(state.params)
-        return Gradient(loss, terms, grads), mutated.get("batch_stats", {})
+        gradient = jax.value_and_grad(loss_fn, argnums=(0, 1), has_aux=True)
+        judge = None if state.adversary is None else state.adversary.params
+        (_, (metrics, mutated)), grads = gradient(state.params, judge)
+        return Gradient(metrics, *grads), mutated.get("batch_stats", {})
 
     batch = x, seen, mask
     if task.accumulate == 1:
         return of_part(batch, state.batch_stats, lambda key: key)
-    zero = jnp.zeros((), jnp.float32)
-    terms = losses.Terms(*[zero] * len(losses.Terms._fields))
-    nothing = Gradient(zero, terms, jax.tree.map(jnp.zeros_like, state.params))
-    weigh = functools.partial(_weighed, task.objective)
-    return add_up(of_part, weigh, batch, state.batch_stats, nothing, task.accumulate)
+    return add_up(
+        of_part,
+        functools.partial(_weighed, task.objective),
+        batch,
+        state.batch_stats,
+        _nothing(task, state),
+        task.accumulate,
+    )
+
+
+def _nothing(task: Task, state: TrainState) -> Gradient:
+    """Returns the sum of no parts."""
+    judge = None if state.adversary is None else state.adversary.params
+    zeros = jax.tree.map(jnp.zeros_like, (state.params, judge))
+    return Gradient(metrics_of(task, jnp.zeros((), jnp.float32)), *zeros)
 
 
 def _weighed(objective: Objective, part: Gradient, share: float) -> Gradient:
     """Returns what a part with this share of the samples adds to the gradient of its batch."""
     own = 1.0 if objective.reduction == "sum" else share
-    loss, of_params = optax.tree.scale(own, (part.loss, part.of_params))
-    return Gradient(loss, optax.tree.scale(share, jax.tree.map(jnp.mean, part.terms)), of_params)
+    loss, of_params = optax.tree.scale(own, (part.metrics.loss, part.of_params))
+    means = jax.tree.map(jnp.mean, (part.metrics.terms, part.metrics.duel))
+    (terms, duel), of_adversary = optax.tree.scale(share, (means, part.of_adversary))
+    return Gradient(Metrics(loss, terms, duel), of_params, of_adversary)
 
 
 def _trained(task: Task, params: Any) -> Any:

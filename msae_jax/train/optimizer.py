@@ -81,6 +81,13 @@ def _made(
     return _with_standard_promotion(rule)
 
 
+@functools.cache
+def discriminator_optimizer(learning_rate: float) -> optax.GradientTransformation:
+    """Returns Adam with a first moment of 0.5 (Radford et al., 2016), always the same object."""
+    rule = optax.chain(_scale_by_adam(b1=0.5), optax.scale_by_learning_rate(learning_rate))
+    return _with_standard_promotion(rule)
+
+
 def _all_but(chosen: Selected) -> Callable[[optax.Params], Any]:
     """Returns Optax's mask of the parameters that are not chosen."""
     return lambda params: pick(chosen, "params", lambda is_chosen, _: not is_chosen, params)

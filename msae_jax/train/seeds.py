@@ -236,8 +236,8 @@ def train_epoch(
       order: indices `[n]` into the set, for all members; None shuffles all of it by each one's key.
 
     Returns:
-      States; metrics `[M, steps]`, NaN where not active; and bool `[M]`: whether the parameters and
-      batch statistics are finite after the epoch. All lie where their members do.
+      States; metrics `[M, steps]`, NaN where not active; and bool `[M]`: whether all that was
+      trained is finite after the epoch. All lie where their members do.
     """
     split = spread.mesh.shape["data"] > 1
 
@@ -247,7 +247,7 @@ def train_epoch(
     def go(shared: Any, state: train.TrainState) -> Any:
         x, order = shared
         after, metrics = train.epoch(task, state, x, order, batch_size=batch_size, place=place)
-        leaves = jax.tree.leaves((after.params, after.batch_stats))
+        leaves = jax.tree.leaves(after.trained)
         finite = jnp.stack([jnp.isfinite(leaf).all() for leaf in leaves]).all()
         good = finite & jnp.isfinite(metrics.loss).all()
         kept = jax.tree.map(lambda a, b: lax.select(good, a, b), after, state)
@@ -255,7 +255,8 @@ def train_epoch(
 
     def stay(shared: Any, state: train.TrainState) -> Any:
         samples = len(x) if order is None else len(order)
-        return state, (train.no_metrics(-(-samples // batch_size)), jnp.array(True))
+        nothing = jnp.full(-(-samples // batch_size), jnp.nan, jnp.float32)
+        return state, (train.metrics_of(task, nothing), jnp.array(True))
 
     def go_if_active(shared: Any, state: train.TrainState, active: jax.Array) -> Any:
         return lax.cond(active, go, stay, shared, state)

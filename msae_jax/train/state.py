@@ -8,12 +8,12 @@ import chex
 import flax.linen as nn
 import flax.struct
 import jax
-import jax.numpy as jnp
 import optax
 
 from msae_jax.config import Objective
 from msae_jax.data.series.windows import Windows
 from msae_jax.train import losses
+from msae_jax.train.adversarial import Adversary, Duel, Opponent
 from msae_jax.train.selection import Selected
 
 jax.tree_util.register_dataclass(
@@ -23,9 +23,9 @@ jax.tree_util.register_dataclass(
 )
 
 
-EQUIVARIANCE, AUGMENTATION, PRIOR, CORRUPTION = (2**32 - i for i in (5, 4, 3, 2))
+ADVERSARY, EQUIVARIANCE, AUGMENTATION, PRIOR, CORRUPTION = (2**32 - i for i in (6, 5, 4, 3, 2))
 """Folded into a run's noise key, each for its own draws (`key_for`); no training step has these
-numbers."""
+numbers. The first is folded into the key of the initial weights, too, for a discriminator's."""
 
 
 class Task(NamedTuple):
@@ -36,6 +36,7 @@ class Task(NamedTuple):
       accumulate: into how many parts a batch is divided.
       ema: the decay of the moving average of the parameters; 0 keeps none.
       frozen: the names of the variables that keep their values.
+      opponent: the discriminator that the model is trained against, or None.
     """
 
     model: nn.Module
@@ -45,6 +46,7 @@ class Task(NamedTuple):
     accumulate: int = 1
     ema: float = 0.0
     frozen: Selected = frozenset()
+    opponent: Opponent | None = None
 
 
 class Keys(NamedTuple):
@@ -72,6 +74,7 @@ class TrainState(flax.struct.PyTreeNode):
       tuned: replaces the task's beta and multiplies its learning rate; None leaves both as they
         are.
       averaged: the moving average of the parameters; None where none is kept.
+      adversary: the discriminator; None where there is none.
     """
 
     step: jax.Array
@@ -82,6 +85,12 @@ class TrainState(flax.struct.PyTreeNode):
     noise_key: jax.Array
     tuned: Tuned | None = None
     averaged: chex.ArrayTree | None = None
+    adversary: Adversary | None = None
+
+    @property
+    def trained(self) -> tuple[Any, Any, Any]:
+        """All that a step trains; what is not finite here has diverged."""
+        return self.params, self.batch_stats, self.adversary and self.adversary.params
 
     @property
     def variables(self) -> dict[str, Any]:
@@ -104,13 +113,15 @@ class Metrics(NamedTuple):
     Attributes:
       loss: the objective of the batch.
       terms: means over the batch of the nats per sample and of the squared error per pixel.
+      duel: means of what model and discriminator lose to each other; None without one.
     """
 
     loss: jax.Array
     terms: losses.Terms
+    duel: Duel | None = None
 
 
-def no_metrics(steps: int) -> Metrics:
-    """Returns the metrics `[steps]`, NaN, of an epoch that was not trained."""
-    nothing = jnp.full(steps, jnp.nan, jnp.float32)
-    return Metrics(nothing, losses.Terms(*[nothing] * len(losses.Terms._fields)))
+def metrics_of(task: Task, value: jax.Array) -> Metrics:
+    """Returns the metrics of a task with one value for each: what a sum or a gap begins with."""
+    duel = None if task.opponent is None else Duel(value, value)
+    return Metrics(value, losses.Terms(*[value] * len(losses.Terms._fields)), duel)

@@ -26,11 +26,12 @@ from msae_jax.config import Objective, TrainConfig
 from msae_jax.data.series.windows import Windows
 from msae_jax.errors import InputError
 from msae_jax.system import compiling, names
-from msae_jax.train import losses, regularizers, selection, transforms
+from msae_jax.train import adversarial, losses, regularizers, selection, transforms
 from msae_jax.train.gradient import gradient_of
 from msae_jax.train.optimizer import make_optimizer, no_optimizer
 from msae_jax.train.selection import pick
 from msae_jax.train.state import (
+    ADVERSARY,
     AUGMENTATION,
     CORRUPTION,
     Keys,
@@ -75,7 +76,8 @@ def task_of(
     """Returns the task of a built model in a run of `steps` steps, the objective as it is given.
 
     Raises:
-      InputError: `freeze` or `no_decay` names nothing of the model, or `freeze` all of it.
+      InputError: `freeze` or `no_decay` names nothing of the model, or `freeze` all of it; or no
+        discriminator can be trained beside it.
     """
     frozen = selection.selected(config.freeze, model, sample_shape)
     undecayed = selection.selected(config.optimizer.no_decay, model, sample_shape)
@@ -87,6 +89,7 @@ def task_of(
         accumulate=config.accumulate,
         ema=config.optimizer.ema,
         frozen=frozen,
+        opponent=adversarial.opponent_of(config, model, sample_shape),
     )
 
 
@@ -128,7 +131,9 @@ def _init_program() -> Callable[..., TrainState]:
 def state_of_keys(task: Task, keys: Keys, sample_shape: tuple[int, ...]) -> TrainState:
     """Returns the state before the first step that `keys` give; to be traced."""
     variables = models.init_variables(task.model, keys.init, sample_shape)
-    params = variables["params"]
+    params, adversary = variables["params"], None
+    if task.opponent is not None:
+        adversary = adversarial.begin(task.opponent, jax.random.fold_in(keys.init, ADVERSARY))
     return TrainState(
         step=jnp.zeros((), jnp.int32),
         params=params,
@@ -137,6 +142,7 @@ def state_of_keys(task: Task, keys: Keys, sample_shape: tuple[int, ...]) -> Trai
         order_key=keys.order,
         noise_key=keys.noise,
         averaged=params if task.ema else None,
+        adversary=adversary,
     )
 
 
@@ -166,6 +172,7 @@ def gather(x: jax.Array | Windows, indices: jax.Array) -> jax.Array:
 def train_step(task: Task, state: TrainState, batch: jax.Array) -> tuple[TrainState, Metrics]:
     """One gradient step on a batch `[B, ...]` of uint8 or float32 samples.
 
+    A discriminator steps with the model, both from the gradients at the same weights.
     With `noise_std` the model sees the noisy batch; the loss compares with the clean one. With
     `augment` both are of the changed batch.
 
@@ -191,7 +198,10 @@ def train_step(task: Task, state: TrainState, batch: jax.Array) -> tuple[TrainSt
         opt_state=opt_state,
         averaged=_averaged(task, state, params),
     )
-    return state, Metrics(gradient.loss, jax.tree.map(jnp.mean, gradient.terms))
+    if task.opponent is not None and state.adversary is not None:
+        judge = adversarial.step(task.opponent, state.adversary, gradient.of_adversary)
+        state = state.replace(adversary=judge)
+    return state, jax.tree.map(jnp.mean, gradient.metrics)
 
 
 def _first_if(chosen: bool, first: jax.Array, second: jax.Array) -> jax.Array:

@@ -24,9 +24,17 @@ def from_dict(cls: type[T], values: Mapping[str, Any]) -> T:
     """Builds the configuration class `cls` from nested dicts.
 
     Raises:
-      InputError: a field that `cls` does not have, or a value that it refuses.
+      InputError: a field that `cls` does not have, one that it needs, or a value that it refuses.
     """
     hints = _hints(cls, values)
+    needed = [
+        f.name
+        for f in dataclasses.fields(cls)  # type: ignore[arg-type]
+        if f.default is f.default_factory is dataclasses.MISSING and f.name not in values
+    ]
+    if needed:
+        listed = ", ".join(map(repr, needed))
+        raise InputError(f"incomplete configuration: {cls.__name__} needs {listed}.")
     return cls(**{name: _field(name, hints[name], value) for name, value in values.items()})
 
 
@@ -113,10 +121,7 @@ def override(settings: TrainConfig, changes: Mapping[str, Any]) -> TrainConfig:
                 node[parent] = {}
             node = node[parent]
         node[leaf] = value
-    try:
-        return from_dict(TrainConfig, values)
-    except TypeError as error:
-        raise InputError(f"incomplete configuration: {error}.") from error
+    return from_dict(TrainConfig, values)
 
 
 def parse_assignment(text: str) -> tuple[str, Any]:

@@ -124,6 +124,7 @@ def configuration() -> str:
         ("model.", config.ModelConfig),
         ("objective.", config.Objective),
         ("optimizer.", config.OptimizerConfig),
+        ("adversarial.", config.Adversarial),
         ("early_stopping.", config.EarlyStopping),
     )
     for prefix, cls in sections:

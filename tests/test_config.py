@@ -5,7 +5,14 @@ import json
 import pytest
 
 from msae_jax import config
-from msae_jax.config import EarlyStopping, ModelConfig, Objective, OptimizerConfig, TrainConfig
+from msae_jax.config import (
+    Adversarial,
+    EarlyStopping,
+    ModelConfig,
+    Objective,
+    OptimizerConfig,
+    TrainConfig,
+)
 from msae_jax.errors import InputError
 from msae_jax.recipes import published, recipe
 
@@ -15,6 +22,7 @@ def test_a_configuration_survives_json() -> None:
         model=ModelConfig("conv", {"latent_dim": 8}, "flax"),
         objective=Objective("bernoulli", "sum", 4.0),
         optimizer=OptimizerConfig("sgd", 0.1, momentum=0.9, clip_norm=1.0),
+        adversarial=Adversarial("images", similarity="features", width=8),
         early_stopping=EarlyStopping(3, "test_mse"),
     )
     text = json.dumps(config.to_dict(settings))
@@ -25,7 +33,7 @@ def test_a_configuration_from_before_these_fields_loads() -> None:
     values = config.to_dict(recipe("vae3"))
     del values["objective"]["noise_std"]
     del values["objective"]["augment"]
-    for field in ("accumulate", "init_from", "freeze"):
+    for field in ("accumulate", "init_from", "freeze", "adversarial"):
         del values[field]
     for field in ("ema", "no_decay"):
         del values["optimizer"][field]

@@ -14,6 +14,7 @@ import msae_jax as mj
 from msae_jax import weights as w
 from msae_jax.config import Adversarial, ModelConfig, OptimizerConfig, TrainConfig
 from msae_jax.data import Dataset
+from msae_jax.errors import InputError
 from msae_jax.fitting.callbacks import Callback, Epoch
 from msae_jax.fitting.ensemble import Ensemble, Run
 from msae_jax.report import gather
@@ -106,5 +107,5 @@ def test_another_discriminator_is_another_run(
     whole: tuple[Ensemble, Path], signals: Dataset
 ) -> None:
     other = replace(SETTINGS, adversarial=replace(SETTINGS.adversarial, weight=2.0))  # type: ignore[type-var]
-    with pytest.raises(mj.InputError, match=r"adversarial.weight was 1.0, is 2.0"):
+    with pytest.raises(InputError, match=r"adversarial.weight was 1.0, is 2.0"):
         mj.fit(other, signals, seeds=2, out=whole[1], resume=True)

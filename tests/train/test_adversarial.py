@@ -78,7 +78,8 @@ def squared_slope(judge: Any, x: jax.Array) -> jax.Array:
 
 def players(settings: TrainConfig, task: train.Task, state: train.TrainState, x: jax.Array) -> Any:
     """Returns each player's loss as a function of its own parameters, the other's being fixed."""
-    assert task.opponent is not None and state.adversary is not None
+    assert task.opponent is not None
+    assert state.adversary is not None
     model, judge, own = task.model, task.opponent.model, task.opponent.settings
     noise = jax.random.fold_in(state.noise_key, 0)
     prior = jax.random.normal(key_for(state, ADVERSARY), (len(x), 3))
@@ -214,7 +215,8 @@ def test_the_discriminator_is_its_seeds_and_no_part_of_the_model() -> None:
     plain, bare = start(replace(LATENTS, adversarial=None), ROWS)
     assert_close(state.params, bare.params, 0.0)
     assert state.variables.keys() == bare.variables.keys()
-    assert bare.adversary is None and plain.opponent is None
+    assert bare.adversary is None
+    assert plain.opponent is None
     other = train.init_state(task, 1, (6,))
     assert_moved(
         state.adversary.params["linear_0"],  # type: ignore[union-attr]

@@ -154,7 +154,7 @@ def play(
     x: jax.Array,
     terms: Terms,
     beta: jax.Array | float,
-    decode: Callable[[jax.Array], jax.Array],
+    decode: Callable[[jax.Array], Any],
     key: jax.Array,
 ) -> Played:
     """Returns what comes of a batch; to be differentiated by both players' parameters at once.
@@ -184,10 +184,15 @@ def play(
     tricked = [jax.nn.softplus(logits(fake)) for fake in fakes]
     nats = 0.5 * (jax.nn.softplus(-logits(real)) + sum(tricked) / len(fakes))
     lost = [jax.nn.softplus(-judge.apply(seen_by_model, fake)[0]) for fake in fakes]
-    adversarial = sum(lost) / len(fakes)
+    adversarial = jnp.stack(lost).mean(axis=0)
     counted = terms._replace(kl_nats=beta * terms.kl_nats + settings.weight * adversarial)
     if settings.similarity == "features":
-        counted = _in_features(counted, out.recon, x, lambda a: judge.apply(seen_by_model, a)[1])
+
+        def features(a: jax.Array) -> jax.Array:
+            found: Any = judge.apply(seen_by_model, a)
+            return found[1]
+
+        counted = _in_features(counted, out.recon, x, features)
     loss = (nats + 0.5 * settings.penalty * slope).mean()
     return Played(counted, loss, Duel(adversarial, nats))
 

@@ -45,6 +45,7 @@ def test_splits_and_classes(kind: str, tmp_path: Path, caplog: pytest.LogCapture
     np.testing.assert_array_equal(dataset.train.y, [0, 0, 1, 1])
     np.testing.assert_array_equal(dataset.test.x, COLOUR[4:])
     np.testing.assert_array_equal(dataset.test.y, [1, 1])  # numbered as in the training split
+    assert dataset.classes == ("a", "b")
     assert said(caplog) == (
         f"{path}: files that are no images, left out: 1; the classes are numbered: a 0, b 1; "
         "6 images of 5 x 4 x 3"

@@ -37,9 +37,23 @@ def test_columns_and_labels_are_named(tmp_path: Path, caplog: pytest.LogCaptureF
     dataset = data.load(named(path, label="kind"))
     held_out = np.sort(np.random.RandomState(0).permutation(12)[:1])
     np.testing.assert_array_equal(dataset.test.y, Y[held_out])
+    assert dataset.classes == ("cat", "dog")
     assert "the labels of column 'kind' are numbered: cat 0, dog 1" in caplog.messages[-1]
     np.testing.assert_array_equal(data.load_array(named(path, columns="c,a")), X[:, [2, 0]])
     np.testing.assert_array_equal(data.load_array(named(path, columns="b:c")), X[:, 1:])
+
+
+def test_numbers_stand_for_the_classes_that_datasets_keeps(tmp_path: Path) -> None:
+    """As `datasets` writes a `ClassLabel`; damaged metadata are none."""
+    columns = pa.table({"a": X[:, 0], "b": X[:, 1], "label": Y})
+    kept = {"info": {"features": {"label": {"names": ["cat", "dog"], "_type": "ClassLabel"}}}}
+    for name, text in (("whole", json.dumps(kept)), ("damaged", '{"info": {"features": [')):
+        known = columns.replace_schema_metadata({"huggingface": text})
+        parquet.write_table(known, tmp_path / f"{name}.parquet")
+    assert data.load(tmp_path / "whole.parquet").classes == ("cat", "dog")
+    damaged = data.load(tmp_path / "damaged.parquet")
+    assert damaged.classes is None
+    assert damaged.train.x.shape == (11, 2)
 
 
 def test_a_column_that_is_called_label_is_guessed_aloud(

@@ -109,7 +109,7 @@ def adam(point: dict[str, Any]) -> str:
     from msae_jax.bench import peaks
 
     moved = 4 * 7 * point["parameters"] * point["steps"]  # reads g, p, m, v; writes p, m, v
-    seconds = moved / 1e9 / peaks().bandwidth
+    seconds = moved / 1e9 / peaks().bandwidth(4 * 4 * point["parameters"])
     share = seconds / min(point["seconds"])
     at = f"At {point['size']:,}"
     text = f"{at} Adam moves {moved / 1e6:,.0f} MB"

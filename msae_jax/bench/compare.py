@@ -104,8 +104,9 @@ class Result:
         return self.operations / self.median() / 1e9 / limits.matmul
 
     def bandwidth_share(self, limits: Peaks) -> float:
-        """The fraction of the measured memory bandwidth; above 1 where caches hold the state."""
-        return self.traffic / self.median() / 1e9 / limits.bandwidth
+        """The fraction of the bandwidth measured for a working set as large as a step's traffic."""
+        steps = -(-self.samples // self.batch_size)
+        return self.traffic / self.median() / 1e9 / limits.bandwidth(self.traffic / steps)
 
 
 def in_turn(
@@ -244,8 +245,9 @@ def table(results: Sequence[Result], limits: Peaks) -> str:
     lines.append(
         f"\nSeconds: median (lowest to highest). Times as fast as the fastest of PyTorch; at most, "
         f"if nothing but matrix products took time, and those ran at the measured peak; of "
-        f"bandwidth, what must move at the least, above 100% where caches hold it. "
-        f"Measured peak: {limits.matmul:.0f} GFLOP/s in float32, {limits.bandwidth:.1f} GB/s."
+        f"bandwidth, what must move at the least, against memory of that size updated in place. "
+        f"Measured peaks: {limits.matmul:.0f} GFLOP/s in float32; {limits.bandwidth(0):.0f} GB/s "
+        f"in caches, {limits.bandwidth():.0f} beyond them."
     )
     return "\n".join(lines)
 

@@ -3,10 +3,11 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import jax
 import pytest
 from typer.testing import CliRunner
 
@@ -61,25 +62,40 @@ def test_operations_of_a_latent_leave_out_the_decoder() -> None:
     )
 
 
-def test_peaks_count_two_operations_a_product_and_two_ways_a_copy(
+def test_peaks_count_two_operations_a_product_and_two_ways_an_update(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     module = importlib.import_module("msae_jax.bench.peaks")
     monkeypatch.setattr(module, "SIZE", 1000)
-    monkeypatch.setattr(module, "VALUES", 10**6)
-    monkeypatch.setattr(module, "_fastest", lambda fn, x: fn(x).size * 1e-9)
+    monkeypatch.setattr(module, "SETS", (4000, 40_000))
+    monkeypatch.setattr(module, "MOVED", 20_000)
+    made: list[jax.Array] = []
+
+    def timed(call: Callable[[], jax.Array], seconds: float) -> float:
+        made.append(call())
+        return made[-1].size * 1e-9
+
+    monkeypatch.setattr(module, "_fastest", timed)
     found = module.peaks.__wrapped__()
     assert found.matmul == pytest.approx(2e9 / 1e-3 / 1e9)  # 1000 products for each of 1e6 values
-    assert found.bandwidth == pytest.approx(8e6 / 1e-3 / 1e9)  # float32, read and written
+    # float32, read and written: 5 passes over 1000 values in 1 us, one over 10,000 in 10 us
+    assert found.memory == pytest.approx({4000: 5 * 8e3 / 1e-6 / 1e9, 40_000: 8e4 / 1e-5 / 1e9})
+    assert [float(array.min()) for array in made[1:]] == [6.0, 2.0]  # each pass adds 1
+
+
+def test_a_working_set_has_the_bandwidth_of_the_next_larger_one_measured() -> None:
+    limits = bench.Peaks(matmul=1.0, memory={2**20: 90.0, 2**24: 40.0, 2**28: 10.0})
+    sizes = (0, 2**20, 2**20 + 1, 2**24, 2**27, 2**30)
+    assert [limits.bandwidth(size) for size in sizes] == [90.0, 90.0, 40.0, 40.0, 10.0, 10.0]
+    assert limits.bandwidth() == 10.0
 
 
 def test_the_fastest_run_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Runs of 3, 1 and 2 seconds by a clock of the test's own; the first, uncounted, compiles."""
     module = importlib.import_module("msae_jax.bench.peaks")
-    monkeypatch.setattr(module, "SECONDS", 6.0)
     clock, runs = iter([0.0, 0.0, 3.0, 3.0, 4.0, 4.0, 6.0, 6.0]), []
     monkeypatch.setattr(module.time, "perf_counter", lambda: next(clock))
-    assert module._fastest(lambda x: runs.append(x), 5) == 1.0
+    assert module._fastest(lambda: runs.append(5), 6.0) == 1.0
     assert runs == [5] * 4
 
 
@@ -111,7 +127,7 @@ def test_all_sides_learn_alike(name: str, data: str) -> None:
     assert set(result.seconds) == {"ours", "plain", "tuned"}
     assert result.agree, result.apart
     assert result.fastest in ("plain", "tuned")
-    limits = bench.Peaks(matmul=100.0, bandwidth=10.0)
+    limits = bench.Peaks(matmul=100.0, memory={2**40: 10.0})
     assert result.share(limits) == pytest.approx(result.operations / result.median() / 1e9 / 100.0)
     assert f"| {result.ratio:.2f} |" in bench.table([result], limits)
     assert result.bandwidth_share(limits) == result.traffic / result.median() / 1e9 / 10.0
@@ -136,11 +152,11 @@ def test_both_sides_infer_alike(name: str, data: str) -> None:
     for result in results:
         assert set(result.seconds) == {"ours", "eager"}
         assert result.apart["eager"] < (1e-3 if name == "vae3" else 1e-5), result
-    assert "| embed |" in bench.table(results, bench.Peaks(100.0, 10.0))
+    assert "| embed |" in bench.table(results, bench.Peaks(100.0, {2**20: 10.0}))
 
 
 def test_the_command_writes_what_it_prints(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bench, "peaks", lambda: bench.Peaks(100.0, 10.0))
+    monkeypatch.setattr(bench, "peaks", lambda: bench.Peaks(100.0, {2**20: 10.0}))
     out = tmp_path / "new" / "bench.json"
     options = ["--steps", "2", "--repeats", "1", "--no-compiled", "--out", str(out)]
     done = CliRunner().invoke(app, ["bench", "baseline", *options])
@@ -151,7 +167,7 @@ def test_the_command_writes_what_it_prints(tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_the_command_times_inference(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bench, "peaks", lambda: bench.Peaks(100.0, 10.0))
+    monkeypatch.setattr(bench, "peaks", lambda: bench.Peaks(100.0, {2**20: 10.0}))
     out = tmp_path / "bench.json"
     options = ["--task", "inference", "--steps", "1", "--repeats", "1", "--out", str(out)]
     done = CliRunner().invoke(app, ["bench", "baseline", *options])

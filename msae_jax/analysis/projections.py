@@ -48,7 +48,8 @@ def project(
       neighbors, min_dist: used by `umap` only; neighbors below N.
 
     Raises:
-      InputError: an unknown method, one that is not installed, or too few samples or dimensions.
+      InputError: an unknown method, one that is not installed, too few samples or dimensions, or
+        latents that are all the same.
     """
     if method not in METHODS:
         raise unknown_name("projection", method, METHODS)
@@ -56,6 +57,11 @@ def project(
     if z.ndim != 2 or min(z.shape) < 2:
         raise InputError(
             f"projecting needs [N, D] latents, N and D 2 or more, got {list(z.shape)}."
+        )
+    if not np.ptp(z, axis=0).any():
+        raise InputError(
+            f"all {len(z)} latents are the same, expected some that differ: the samples are all "
+            "alike, or the encoder ignores them. Take other samples or other weights."
         )
     if method == "pca":
         return _pca(z)
@@ -80,6 +86,9 @@ def _tsne(z: np.ndarray, seed: int, perplexity: float) -> np.ndarray:
         raise InputError(
             f"perplexity must be above 0 and below the {len(z)} samples, got {perplexity:g}."
         )
+    spread = np.abs(z - z.mean(axis=0)).max()
+    if not 1e-15 < spread < 1e15:  # its squares leave float32, in which t-SNE computes
+        z = (z - z.mean(axis=0)) / spread
     tsne = TSNE(2, perplexity=perplexity, init="pca", learning_rate="auto", random_state=seed)
     with threadpool_limits(2, user_api="openmp"):  # of more, the order of a sum is never the same
         return tsne.fit_transform(z).astype(np.float64)

@@ -188,7 +188,7 @@ def _extra(request: Request) -> list[Column]:
 
     own = request.color
     known = own in (None, "class", "label", "start", "error") or (
-        own[0] == "z" and own[1:].isdigit()
+        own.startswith("z") and own[1:].isdigit()
     )
     if known or request.series is not None:
         return []

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from msae_jax.explorer.packing import as_json
-from msae_jax.system.files import replacing
+from msae_jax.system.files import make_folder_of, replacing
 
 SCRIPTS = (
     "tensors", "elementwise", "layout", "convolutions", "graph", "content", "latents", "state",
@@ -59,7 +59,7 @@ def write(path: Path, text: str, *, overwrite: bool = False) -> None:
     Raises:
       InputError: the file exists and `overwrite` is False, or it cannot be written.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder_of(path)
     with replacing(path, overwrite) as temporary:
         temporary.write_text(text, encoding="utf-8", newline="\n")
 

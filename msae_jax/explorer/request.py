@@ -70,6 +70,11 @@ def content(request: Request, extra: Sequence[Column] = ()) -> dict[str, Any]:
     Raises:
       InputError: the page cannot run a decoder, or there is no such column or projection.
     """
+    if len(request.x) < 2:
+        raise InputError(
+            f"{request.data} has 1 sample in its {request.split} part, expected at least 2: take "
+            "other data, or --split train."
+        )
     wanted = MOST_SAMPLES if request.samples is None else request.samples
     rows = samples.rows_of(len(request.x), wanted)
     found = _content(request, extra, rows)

@@ -93,7 +93,7 @@ class ExportCertificate:
             if not checks:
                 raise ValueError("it has no checks")
             return cls(subject, dict(values["conditions"]), checks)
-        except (LookupError, TypeError, ValueError, AttributeError) as error:
+        except (LookupError, TypeError, ValueError, OverflowError, AttributeError) as error:
             raise InputError(f"it is no certificate of msae export: {error!r}.") from error
 
     def _repr_html_(self) -> str:

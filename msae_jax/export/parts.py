@@ -47,7 +47,7 @@ def part(
     def decode(z: jax.Array) -> jax.Array:
         return cast(jax.Array, model.apply(variables, z, method="decode"))
 
-    given = jax.ShapeDtypeStruct((1, *model.sample_shape), jnp.float32)
+    given = jax.ShapeDtypeStruct((1, *weights.sample_shape), jnp.float32)
     if name == "reconstruct":
         return reconstruct, [given]
     if jax.eval_shape(samples, given).z is None:

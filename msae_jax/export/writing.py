@@ -19,7 +19,7 @@ from msae_jax.export.certificate import BatchCheck, ExportCertificate, compared
 from msae_jax.export.parts import Name, part
 from msae_jax.interop.verification.verify import samples
 from msae_jax.system import environment
-from msae_jax.system.files import replacing
+from msae_jax.system.files import make_folder_of, replacing
 from msae_jax.weights import Weights
 
 FORMATS: dict[str, ModuleType] = {"onnx": onnx_format, "stablehlo": stablehlo_format}
@@ -82,11 +82,18 @@ def export(
     if weights.facts is not None and weights.facts.series is not None:
         subject["series"] = weights.facts.series
     found = ExportCertificate(subject, {**conditions, "precision": PRECISION, "data": data}, checks)
-    for path, content in ((out, file), (beside, _json(found))):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(path, overwrite) as temporary:
-            temporary.write_bytes(content)
+    _write(out, file, beside, _json(found), overwrite)
     return found
+
+
+def _write(out: Path, file: bytes, beside: Path, certificate: bytes, overwrite: bool) -> None:
+    """Writes both files, or neither."""
+    for path in (out, beside):
+        make_folder_of(path)
+    with replacing(out, overwrite) as first:
+        first.write_bytes(file)
+        with replacing(beside, overwrite) as second:
+            second.write_bytes(certificate)
 
 
 def _check_free(out: Path, beside: Path, overwrite: bool) -> None:

@@ -125,8 +125,8 @@ def read(path: Path) -> Card:
     values = _json(path / CONFIG)
     try:
         content = values["msae_jax"]
-        digest, files, wanted = values["digest"], content["sha256"], content["format"]
-    except (LookupError, TypeError):
+        digest, files, wanted = values["digest"], dict(content["sha256"]), content["format"]
+    except (LookupError, TypeError, ValueError):
         raise InputError(
             f"{path / CONFIG} is of no model of msae_jax: expected a folder that msae card wrote. "
             f"Of another model, open {path / WEIGHTS} itself."
@@ -146,7 +146,7 @@ def read(path: Path) -> Card:
         keys = content["keys"]
         if WEIGHTS not in files or keys not in ("pytorch", "flax"):
             raise ValueError(f"keys are {keys!r}")
-    except (LookupError, TypeError, ValueError, AttributeError) as error:
+    except (LookupError, TypeError, ValueError, OverflowError, AttributeError) as error:
         raise InputError(f"{path / CONFIG} was not written by msae card: {error}") from error
     return Card(path, opened, tensor_files.read_safetensors(path / WEIGHTS), keys)
 

@@ -35,6 +35,23 @@ class Weights(NamedTuple):
     config: TrainConfig
     facts: Facts | None = None
 
+    @property
+    def sample_shape(self) -> tuple[int, ...]:
+        """Shape of one sample: the model's own or, where it has none, of what it was trained on.
+
+        Raises:
+          InputError: neither is known.
+        """
+        own = getattr(self.model, "sample_shape", None)
+        if own is not None:
+            return tuple(own)
+        if self.facts is None:
+            raise InputError(
+                f"the shape of a sample of {self.config.model.name} is not known: give the class a "
+                "property sample_shape, or take a run, which knows its data."
+            )
+        return self.facts.shape
+
 
 class Trained(Protocol):
     """What `save_torch` reads of a `Weights` or of a `Run`."""

@@ -18,7 +18,7 @@ from msae_jax.report.page import page
 from msae_jax.report.samples import Shown
 from msae_jax.results.compare import Verdict
 from msae_jax.system import environment
-from msae_jax.system.files import replacing
+from msae_jax.system.files import make_folder_of, replacing
 from msae_jax.system.html import Html, bullets, element, joined, paragraphs, table
 
 
@@ -55,7 +55,7 @@ def write(
     read = [(path, certificates.read(path)) for path in certificate_files]
     subjects = gather.subjects(runs, shown.named)
     text = _page(subjects, metric, shown, read, command)
-    out.parent.mkdir(parents=True, exist_ok=True)
+    make_folder_of(out)
     with replacing(out, overwrite) as temporary:
         temporary.write_text(text, encoding="utf-8")
 

@@ -241,9 +241,9 @@ def _logged(path: Path, members: Sequence[Member]) -> list[History]:
             columns = [*COLUMNS, *(column for column in DUEL_COLUMNS if column in line)]
             key = _key({k: v for k, v in line.items() if k not in columns})
             numbers = {column: line[column] for column in columns}
-        except (ValueError, RecursionError, LookupError, TypeError, AttributeError):
+            finite = all(type(x) in (int, float) and math.isfinite(x) for x in numbers.values())
+        except (ValueError, RecursionError, LookupError, TypeError, OverflowError, AttributeError):
             return found
-        finite = all(type(x) in (int, float) and math.isfinite(x) for x in numbers.values())
         if key not in by_member or not finite:
             return found
         history = found[by_member[key]]

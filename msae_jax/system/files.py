@@ -14,6 +14,23 @@ from pathlib import Path
 from msae_jax.errors import InputError
 
 
+def make_folder_of(path: Path) -> None:
+    """Makes the folder that a path lies in, and those above it, where they are not there.
+
+    Raises:
+        InputError: it cannot be made.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        is_file = isinstance(error, FileExistsError | NotADirectoryError)
+        why = "is a file, expected a folder" if is_file else error.strerror or str(error)
+        raise InputError(
+            f"{path} cannot be written: {error.filename or path.parent}: {why}. Choose another "
+            "place."
+        ) from error
+
+
 @contextlib.contextmanager
 def replacing(path: str | Path, overwrite: bool = False) -> Iterator[Path]:
     """Yields an empty file beside `path`, and moves what was written there to `path` on success.
@@ -56,7 +73,7 @@ def new_folder(path: Path) -> Iterator[Path]:
     """
     if path.exists():
         raise InputError(f"{path} exists already: choose another place for the run directory.")
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder_of(path)
     temporary = _temporary(path)
     try:
         temporary.mkdir()

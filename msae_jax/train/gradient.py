@@ -51,8 +51,7 @@ def gradient_of(
     """
     pixels = x.size // x.shape[0]
     noise = jax.random.fold_in(state.noise_key, state.step)
-    beta = task.objective.beta if state.tuned is None else state.tuned.beta
-    beta = regularizers.annealed(task.objective, beta, state.step)
+    beta = _beta(task, state)
 
     def of_part(
         part: tuple[jax.Array, jax.Array, jax.Array | None], stats: Any, keyed: Keyed
@@ -109,6 +108,12 @@ def _nothing(task: Task, state: TrainState) -> Gradient:
     judge = None if state.adversary is None else state.adversary.params
     zeros = jax.tree.map(jnp.zeros_like, (state.params, judge))
     return Gradient(metrics_of(task, jnp.zeros((), jnp.float32)), *zeros)
+
+
+def _beta(task: Task, state: TrainState) -> jax.Array | float:
+    """Returns the weight of the KL term in a step."""
+    beta = task.objective.beta if state.tuned is None else state.tuned.beta
+    return regularizers.annealed(task.objective, beta, state.step)
 
 
 def _weighed(objective: Objective, part: Gradient, share: float) -> Gradient:

@@ -109,8 +109,9 @@ def check_equivariance(model: nn.Module, objective: Objective) -> None:
     """
     if not transforms.parse(objective.equivariance_transform):
         raise InputError("equivariance needs transforms, got an empty equivariance_transform.")
-    grid, shape = getattr(model, "latent_grid", None), model.sample_shape
-    if grid is None or grid[0] != shape[0]:
+    grid = getattr(model, "latent_grid", None)
+    length = getattr(model, "sample_shape", (None,))[0]  # your own model may have neither
+    if grid is None or grid[0] != length:
         raise InputError(
             "equivariance needs a model with latents for each time step, such as lgta; "
             f"{type(model).__name__} has none."

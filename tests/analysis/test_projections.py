@@ -43,6 +43,12 @@ def test_tsne_keeps_clusters_and_its_seed(clusters: np.ndarray) -> None:
     assert np.array_equal(got.points, project(clusters, "tsne", seed=3, perplexity=10).points)
 
 
+@pytest.mark.parametrize("scale", [1e-30, 1e30])
+def test_tsne_takes_any_unit(clusters: np.ndarray, scale: float) -> None:
+    """Squares of these values are beyond float32, in which scikit-learn crashes."""
+    assert neighbours_agree(project(clusters * scale, "tsne", perplexity=10).points)
+
+
 def test_umap_keeps_clusters_where_it_is_installed(clusters: np.ndarray) -> None:
     pytest.importorskip("umap", reason="umap-learn is not installed")
     assert neighbours_agree(project(clusters, "umap", neighbors=10).points)
@@ -58,7 +64,9 @@ def test_umap_is_optional(clusters: np.ndarray, monkeypatch: pytest.MonkeyPatch)
     ("z", "settings", "message"),
     [
         (np.ones((20, 5)), {"method": "t-sne"}, "Did you mean 'tsne'"),
-        (np.ones((20, 5)), {"method": "tsne"}, "below the 20 samples, got 30"),
+        (np.eye(20), {"method": "tsne"}, "below the 20 samples, got 30"),
+        (np.ones((20, 5)), {}, "all 20 latents are the same"),
+        (np.ones((20, 5)), {"method": "tsne", "perplexity": 5}, "all 20 latents are the same"),
         (np.ones((20, 1)), {}, r"got \[20, 1\]"),
         (np.ones(20), {}, r"got \[20\]"),
     ],

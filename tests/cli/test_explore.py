@@ -72,16 +72,19 @@ def test_what_cannot_be_shown_is_one_line_and_writes_nothing(
     run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     np.save(tmp_path / "wrong.npy", np.zeros((20, 5), np.float32))
+    np.save(tmp_path / "two.npy", np.zeros((2, 128), np.float32))
     page = tmp_path / "page.html"
     for out, more, expected in [
         (tmp_path / "page.pdf", [], "must end in .html"),
         (page, ["--projection", "pcaa"], "unknown projection 'pcaa'"),
         (page, ["--color", "height"], "unknown column to colour by 'height'"),
+        (page, ["--color", ""], "unknown column to colour by ''"),
         (page, ["--color", "z3"], "unknown column to colour by 'z3'"),
         (page, ["--color", "class"], "no classes"),
         (page, ["--split", "all"], "unknown split 'all'"),
         (page, ["--samples", "1"], "--samples"),
         (page, ["--data", tmp_path / "wrong.npy"], "128"),
+        (page, ["--data", tmp_path / "two.npy"], "1 sample in its test part, expected at least 2"),
     ]:
         assert msae("explore", run, "--out", out, *more) == 2, more
         error = capsys.readouterr().err.splitlines()[-1]

@@ -12,12 +12,13 @@ import pytest
 
 from msae_jax import models
 from msae_jax.config import ModelConfig, TrainConfig
+from msae_jax.data.facts import Facts
 from msae_jax.errors import InputError
 from msae_jax.explorer import decoder
 from msae_jax.export import part, trace
 from msae_jax.export.certificate import TOLERANCE, compared
 from msae_jax.export.parts import PARTS
-from msae_jax.models.output import Output
+from msae_jax.models.output import Output, finish
 from msae_jax.weights import Weights
 from tests.explorer import node
 
@@ -86,6 +87,38 @@ class Case:
 
 
 cases = functools.cache(Case)
+
+
+class Bare(nn.Module):
+    """A user's model as the tutorial has it: without a sample_shape."""
+
+    def setup(self) -> None:
+        self.down, self.up = nn.Dense(2), nn.Dense(5)
+
+    def encode(self, x: jax.Array) -> jax.Array:
+        return self.down(x)
+
+    def decode(self, z: jax.Array) -> jax.Array:
+        return self.up(z)
+
+    def __call__(self, x: jax.Array) -> Output:
+        z = self.encode(x)
+        return finish(x, z, self.decode(z), "identity")
+
+
+def test_a_model_without_a_sample_shape_reads_what_it_was_trained_on() -> None:
+    model, x = Bare(), np.random.default_rng(0).random((7, 5), np.float32)
+    facts = Facts("float32", (5,), 0.0, 1.0, 7, 7, "")
+    settings = TrainConfig(ModelConfig("mine:Bare"))
+    weights = Weights(model, model.init(jax.random.key(0), x), settings, facts)
+    function, (given,) = part(weights, "encode")
+    assert given.shape == (1, 5)
+    dense = weights.variables["params"]["down"]
+    np.testing.assert_allclose(function(x), x @ dense["kernel"] + dense["bias"], atol=1e-6)
+    assert part(weights, "decode")[1][0].shape == (1, 2)
+    assert decoder.decoder(weights, (5,))["output"]["shape"] == [1, 5]
+    with pytest.raises(InputError, match="give the class a property sample_shape"):
+        part(weights._replace(facts=None), "encode")
 
 
 @pytest.mark.parametrize("model", MODELS)

@@ -120,6 +120,18 @@ def test_bad_input_is_one_line(
     assert [path.read_text() for path in tmp_path.iterdir()] == ["kept"]
 
 
+def test_no_file_is_left_without_its_certificate(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("kept")
+    for beside in ("/proc/a.json", tmp_path / "file" / "a.json"):
+        given = ["--part", "decode", "--out", tmp_path / "a.stablehlo", "--json", beside]
+        assert msae("export", WEIGHTS, *given) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert "cannot be written" in line
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
 def test_a_file_that_differs_is_kept_and_its_certificate_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -6,7 +6,9 @@ import hashlib
 import json
 import re
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -151,9 +153,26 @@ def _forged(folder: Path) -> None:
     path.write_text(json.dumps(values))
 
 
+def _resealed(**changes: Any) -> Callable[[Path], None]:
+    """Returns a damage: other values, with a digest that fits them."""
+
+    def damage(folder: Path) -> None:
+        path = folder / "config.json"
+        values = json.loads(path.read_text())
+        values["msae_jax"] |= changes
+        text = json.dumps(values["msae_jax"], sort_keys=True)
+        values["digest"] = hashlib.sha256(text.encode()).hexdigest()
+        path.write_text(json.dumps(values))
+
+    return damage
+
+
 @pytest.mark.parametrize(
     ("damage", "expected"),
     [
+        (_resealed(sha256=5), r"is of no model of msae_jax"),
+        (_resealed(sha256=["model.safetensors"]), r"is of no model of msae_jax"),
+        (_resealed(epoch=float("inf")), r"was not written by msae card"),
         (_weights, r"model\.safetensors is damaged: it does not match the digest"),
         (_config, r"config\.json is damaged: its values do not match"),
         (_forged, r"does not fit; wrong: .* has shape \[2, 8\], expected \[3, 8\]"),

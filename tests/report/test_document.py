@@ -292,7 +292,9 @@ def test_bad_input_is_an_error_before_anything_is_written(
 def test_a_damaged_certificate_is_one_line(runs: Runs, tmp_path: Path) -> None:
     file = tmp_path / "certificate.json"
     damaged = ("[", "[]", '{"facts": {}, "checks": [{}], "conditions": {}}', "{}", "5")
-    for text in (*damaged, '{"checks": [], "conditions": {}}'):
+    beyond = '"conditions": {}, "checks": [{"batch": %s, "max_abs": %s, "relative": 0}]}'
+    more = ["{" + beyond % ("Infinity", 0), "{" + beyond % (1, "1" + 400 * "0")]
+    for text in (*damaged, '{"checks": [], "conditions": {}}', *more):
         file.write_text(text)
         with pytest.raises(InputError, match=r"is no certificate that msae verify"):
             document.write(tmp_path / "r.html", [runs.begun], certificate_files=[file])

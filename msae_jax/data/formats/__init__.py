@@ -55,7 +55,7 @@ def _kind(path: Path) -> str:
     if suffix not in SUFFIXES:
         raise InputError(f"{path}: expected a folder, or a file ending in {', '.join(SUFFIXES)}")
     if not path.is_file():
-        raise InputError(f"{path}: no such file")
+        raise InputError(f"{path}: no such file. Put it there, or name other data (--data).")
     return suffix
 
 

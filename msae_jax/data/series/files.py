@@ -50,7 +50,9 @@ def read(path: Path, options: Options) -> Series:
     if options.columns is not None:
         raise InputError(f"{path}: --columns is for samples; --channels are those of a series")
     if not path.is_file() and not (path.is_dir() and suffix == ".zarr"):
-        raise InputError(f"{path}: {'is a folder' if path.is_dir() else 'no such file'}")
+        if path.is_dir():
+            raise InputError(f"{path}: is a folder")
+        raise InputError(f"{path}: no such file. Put it there, or name other data (--data).")
     if suffix in TABLES:
         series = tabular.read(path, options)
     elif suffix == ".ts":

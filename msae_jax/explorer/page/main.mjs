@@ -134,7 +134,8 @@ function setUpAbout() {
 function summaryText() {
   const { content } = state, seeds = content.models.map((one) => one.seed);
   const count = content.n === content.total ? `all ${content.n}` : `${content.n} of ${content.total}`;
-  return `${content.model} on ${content.data}: ${count} ${content.split} samples, ${model().dims} latents, `
+  const which = content.split === "all" ? "" : `${content.split} `;  // of another series all windows are
+  return `${content.model} on ${content.data}: ${count} ${which}samples, ${model().dims} latents, `
     + `seed${seeds.length > 1 ? "s" : ""} ${seeds.join(", ")}.`;
 }
 

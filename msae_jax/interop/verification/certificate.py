@@ -112,7 +112,7 @@ class Certificate:
             }
             checks = [_check(entry) for entry in values["checks"]]
             return cls(subject, dict(values["conditions"]), facts, checks)
-        except (LookupError, TypeError, ValueError, AttributeError) as error:
+        except (LookupError, TypeError, ValueError, OverflowError, AttributeError) as error:
             raise InputError(f"it is no certificate of msae verify: {error!r}.") from error
 
     @property

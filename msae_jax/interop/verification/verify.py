@@ -219,7 +219,7 @@ def samples(
     Raises:
       InputError: the data set given does not fit the model, or is too small.
     """
-    shape, own = weights.model.sample_shape, weights.config.data
+    shape, own = weights.sample_shape, weights.config.data
     for name in [data_name] if data_name else [own if own == "sines" else "digits", "digits"]:
         source = data.load(name, data_dir=data_dir).train.x
         if len(source) < count:

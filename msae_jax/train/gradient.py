@@ -86,8 +86,7 @@ def gradient_of(
             return loss + played.loss, (Metrics(loss, terms, played.duel), mutated)
 
         gradient = jax.value_and_grad(loss_fn, argnums=(0, 1), has_aux=True)
-        judge = None if state.adversary is None else state.adversary.params
-        (_, (metrics, mutated)), grads = gradient(state.params, judge)
+        (_, (metrics, mutated)), grads = gradient(*_players(state))
         return Gradient(metrics, *grads), mutated.get("batch_stats", {})
 
     batch = x, seen, mask
@@ -103,10 +102,14 @@ def gradient_of(
     )
 
 
+def _players(state: TrainState) -> tuple[Any, Any]:
+    """Returns the parameters of the model, and of the discriminator or None."""
+    return state.params, None if state.adversary is None else state.adversary.params
+
+
 def _nothing(task: Task, state: TrainState) -> Gradient:
     """Returns the sum of no parts."""
-    judge = None if state.adversary is None else state.adversary.params
-    zeros = jax.tree.map(jnp.zeros_like, (state.params, judge))
+    zeros = jax.tree.map(jnp.zeros_like, _players(state))
     return Gradient(metrics_of(task, jnp.zeros((), jnp.float32)), *zeros)
 
 

@@ -201,7 +201,8 @@ def train_step(task: Task, state: TrainState, batch: jax.Array) -> tuple[TrainSt
     if task.opponent is not None and state.adversary is not None:
         judge = adversarial.step(task.opponent, state.adversary, gradient.of_adversary)
         state = state.replace(adversary=judge)
-    return state, jax.tree.map(jnp.mean, gradient.metrics)
+    loss, *of_samples = gradient.metrics
+    return state, Metrics(loss, *jax.tree.map(jnp.mean, of_samples))
 
 
 def _first_if(chosen: bool, first: jax.Array, second: jax.Array) -> jax.Array:

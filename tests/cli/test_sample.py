@@ -102,7 +102,6 @@ def test_measures_stand_beside_those_of_real_samples(runs: Path, tmp_path: Path,
     assert found["prior_nats"] == pytest.approx(expected, rel=1e-4)
     assert "bounds" not in found
     assert len(np.load(out)["x"]) == 3
-    assert weights.config.data == found["data"] == "digits"
     assert msae(*made, *more) == 0
     printed = capsys.readouterr().out
     assert "real against real" in printed

@@ -196,6 +196,8 @@ def _fit(
         messages: list[str] = []
         writer = None
         if out is not None:
+            if not known:
+                progress.shapes(members[:1])  # or the model's error, before anything is written
             directory.make(out, settings, members)
             distributed.wait_for_all("run directory made")
             directory.check_seen(out)

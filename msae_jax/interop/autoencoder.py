@@ -102,6 +102,7 @@ class Autoencoder(Exported):
             (self.as_program(x),), key=key, train=train, kept=tuple(values.values())
         ).values
         parts = {role: found[name] for role, name in values.items()}
+        self._check_posterior(parts)
         if "logits" in parts and "recon" not in parts:
             parts["recon"] = jax.nn.sigmoid(parts["logits"])
         if "recon" not in parts:
@@ -116,6 +117,20 @@ class Autoencoder(Exported):
             mu=_flat(parts.get("mu")),
             log_var=_flat(parts.get("log_var")),
         )
+
+    def _check_posterior(self, parts: dict[str, jax.Array]) -> None:
+        """Raises InputError where mean and log variance do not belong together."""
+        if "log_var" not in parts:
+            return
+        source = self.computation.source
+        if "mu" not in parts:
+            raise InputError(f"{source}: log_var is given without mu: say both, --set mu=1.")
+        mu, log_var = parts["mu"].shape, parts["log_var"].shape
+        if mu != log_var:
+            raise InputError(
+                f"{source}: mu has the shape {list(mu)} and log_var {list(log_var)}, which must be "
+                "the same: say which values they are, --set mu=1 --set log_var=2."
+            )
 
     def encode(self, x: jax.Array) -> jax.Array:
         """Returns the latents `[B, latent_dim]` of samples `[B, ...]`; of a posterior, its means.

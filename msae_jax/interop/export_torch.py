@@ -110,7 +110,7 @@ def _module(target: str, arguments: dict[str, Any]) -> Any:
         found = getattr(code, name)
         torch.manual_seed(_SEED)
         made = found if isinstance(found, torch.nn.Module) else found(**arguments)
-    except Exception as error:  # the user's code can raise anything
+    except (Exception, SystemExit) as error:  # the user's code can raise anything, and end
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
         raise InputError(f"{target} cannot be made: {reason}.") from error
     if not isinstance(made, torch.nn.Module):
@@ -175,7 +175,7 @@ def _exported(module: Any, example: tuple[Any, ...], what: str) -> Any:
                 module, example, dynamic_shapes=tuple(free for _ in example)
             )
             return program.run_decompositions({})
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:400]
         raise InputError(
             f"PyTorch cannot export {what} ({', '.join(names)}): {reason}. Branches on values, "
@@ -196,29 +196,25 @@ def _write(
 
     evaluation = _exported(module.eval(), example, "the module in evaluation mode")
     programs = {"model": evaluation}
+    graphs = "evaluation, which is that of training, too"
     if with_training:
         try:
             training = _exported(module.train(), example, "the module in training mode")
+            if _text(training) != _text(evaluation):
+                programs[TRAINING] = training
+                graphs = "evaluation and training"
         except InputError as error:
             written.notes.append(f"without the graph of training: {error}")
-            training = evaluation
+            graphs = "evaluation alone"
         module.eval()
-        if _text(training) != _text(evaluation):
-            programs[TRAINING] = training
     recorded = _recorded(evaluation, example)
-    with replacing(out, overwrite) as temporary:
-        renamed = temporary.with_name(f"{temporary.name}.pt2")  # as PyTorch wants it
-        try:
-            extra = {} if recorded is None else {RECORDED: recorded}
-            package_pt2(renamed, exported_programs=programs, extra_files=extra)
-            renamed.replace(temporary)
-        finally:
-            renamed.unlink(missing_ok=True)
+    extra = {} if recorded is None else {RECORDED: recorded}
+    with replacing(out, overwrite) as temporary, temporary.open("w+b") as stream:
+        # to a path PyTorch would write the temporary file's name, and so this machine's, into it
+        package_pt2(stream, exported_programs=programs, extra_files=extra)
     written.files.append(out)
-    graphs = "evaluation and training" if TRAINING in programs else "evaluation"
-    same = "" if TRAINING in programs else ", which is that of training, too"
     if with_training:
-        written.notes.append(f"{out} has the graph of {graphs}{same}")
+        written.notes.append(f"{out} has the graph of {graphs}")
     sizes = [spec.arg.name for spec in evaluation.graph_signature.input_specs
              if spec.kind.name == "USER_INPUT"]  # fmt: skip
     for node in evaluation.graph.nodes:

@@ -253,6 +253,8 @@ def _next(path: Path, listed: list[dict]) -> list[str]:
         elif one["against"].startswith("several") or "Say which with --model" in one["against"]:
             found.append(f"msae convert {path} RUN{chosen} --model NAME")
     return found or [
-        "its model needs a table: `register(name, class, Layout(...))` and --model "
-        "package.module:Class; see docs/tutorials/own-model-and-data.md"
+        "with the code of its model: msae export-torch module.py:Class --weights FILE "
+        "--input-shape ... --out model.pt2; see docs/how-to/programs.md",
+        "or its model needs a table: `register(name, class, Layout(...))` and --model "
+        "package.module:Class; see docs/tutorials/own-model-and-data.md",
     ]

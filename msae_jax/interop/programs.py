@@ -62,10 +62,29 @@ def load(path: Path, given: ModelConfig | None) -> tuple[Autoencoder, dict[str, 
 
 
 def remarks(model: nn.Module) -> list[str]:
-    """Returns what is to be known before a program is trained: see `pt2.notes` and `assumed`."""
+    """Returns what is to be known before a program is trained: see `pt2.notes` and below."""
     assert isinstance(model, Autoencoder)
-    said = assumed(model)
-    return [*notes(model), *([] if said is None else [said])]
+    said = [*notes(model), assumed(model), _own_loss(model)]
+    return [sentence for sentence in said if sentence is not None]
+
+
+def _own_loss(model: Autoencoder) -> str | None:
+    """Returns which outputs are single numbers, as a loss of the module's own is; or None."""
+    graph = model.graph_for(True).graph
+    single = [
+        f"output {i}"
+        for i, name in enumerate(graph.output_names)
+        if name is not None
+        and not graph.metas[name].sizes
+        and graph.metas[name].dtype in ("float32", "float64")
+    ]
+    if not single:
+        return None
+    return (
+        f"{', '.join(single)} of the training graph: one number, such as a loss of the module's "
+        "own, which is not trained: training minimises what the objective says of the "
+        "reconstruction and the posterior"
+    )
 
 
 def save_state(path: Path, target: Path, overwrite: bool) -> None:

@@ -41,9 +41,12 @@ def resolved(graph: Graph, named: Mapping[str, int | str], source: str) -> dict[
         if recon is None:
             return found
         found["recon"] = recon
-    known = {} if {"mu", "log_var"} & set(found) else posterior(graph)
+    named_of = {"mu", "log_var"} & set(found)
+    known = {} if len(named_of) == 2 else posterior(graph)
+    if any(known.get(role) != found[role] for role in named_of):
+        known = {}  # what is named is no part of the posterior that the graph shows
     sampled = known.pop("z", None)
-    found |= known
+    found = known | found
     if "z" not in found:
         target = found.get("logits", found.get("recon", ""))
         passed = cuts(graph, target)

@@ -243,3 +243,22 @@ def test_samples_of_another_shape_are_refused(program, tmp_path, capsys):
     np.save(tmp_path / "odd.npy", np.ones((20, 5), np.float32))
     assert msae("evaluate", program, "--data", tmp_path / "odd.npy") == 2
     assert "reads samples of the shape [4]" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("roles", "message"),
+    [
+        (("mu=down", "log_var=recon"), "no output, module or value 'recon'"),
+        (("mu=down", "log_var=0"), "mu has the shape [2, 3] and log_var [2, 4]"),
+        (("log_var=down",), "log_var is given without mu"),
+        (("begin=anew", "recon=down"), "is not that of samples [2, 4]"),
+    ],
+)
+def test_a_program_that_does_not_train_leaves_no_run(
+    roles, message, program, samples, tmp_path, capsys
+):
+    options = [part for role in roles for part in ("--set", role)]
+    run = ("--data", tmp_path / "x.npy", "--epochs", "1", "--out", tmp_path / "run")
+    assert msae("train", "--model", program, *run, *options) == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()

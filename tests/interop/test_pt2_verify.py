@@ -329,3 +329,24 @@ def test_assertions_and_large_outputs_are_no_obstacle(tmp_path: Path, train: boo
     families.exported("arithmetic", path=tmp_path / "m.pt2", train=train)
     certificate = verify(tmp_path / "m.pt2")
     assert certificate.passed, str(certificate)
+
+
+def test_a_graph_of_training_that_cannot_be_exported_is_not_called_the_same(tmp_path):
+    path = tmp_path / "average.py"
+    path.write_text(
+        "import torch\n"
+        "def average():\n"  # which counts its batches with .item()
+        "    return torch.nn.Sequential(torch.nn.BatchNorm1d(4, momentum=None))\n"
+    )
+    done = e.export_torch(f"{path}:average", tmp_path / "m.pt2", [(4,)])
+    assert "cannot export the module in training mode" in done.notes[0]
+    assert done.notes[1].endswith("m.pt2 has the graph of evaluation alone")
+
+
+def test_a_program_does_not_name_the_machine_that_wrote_it(tmp_path):
+    path = tmp_path / "one.py"
+    path.write_text("import torch\ndef one():\n    return torch.nn.Linear(4, 4)\n")
+    e.export_torch(f"{path}:one", tmp_path / "m.pt2", [(4,)])
+    with zipfile.ZipFile(tmp_path / "m.pt2") as archive:
+        assert {name.partition("/")[0] for name in archive.namelist()} == {"archive"}
+    assert torch.export.load(tmp_path / "m.pt2").module()(torch.ones(2, 4)).shape == (2, 4)

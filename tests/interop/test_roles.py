@@ -13,6 +13,7 @@ import pytest
 from msae_jax.errors import InputError
 from msae_jax.interop import load_pt2
 from msae_jax.interop.autoencoder import Autoencoder
+from msae_jax.interop.programs import remarks
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed (the torch extra)")
 
@@ -189,6 +190,26 @@ def test_the_posterior_of_other_ways_to_draw(draw, certain, tmp_path):
         h = np.asarray(x) @ inner["weight"].T + inner["bias"]
         np.testing.assert_allclose(out.mu, h[:, :2], rtol=1e-5, atol=1e-6)
         np.testing.assert_allclose(out.log_var, h[:, 2:], rtol=1e-5, atol=1e-6)
+
+
+def test_a_posterior_of_which_one_part_is_named_is_whole(tmp_path):
+    values = opened(tmp_path, Drawn(by_root), 8).module.values()
+    assert opened(tmp_path, Drawn(by_root), 8, mu=2).module.values() == values
+    other = opened(tmp_path, Drawn(by_root), 8, mu=3).module.values()  # the log variance
+    assert other["mu"] == values["log_var"]
+    assert "log_var" not in other
+
+
+def test_an_own_loss_of_a_module_is_said_to_be_left_out(tmp_path):
+    class Lossy(Parts):
+        def forward(self, x):
+            z = self.encoder(x)
+            return self.decoder(z), z.square().mean(), z.argmax(dim=1).sum()
+
+    lossy = opened(tmp_path, Lossy(nn.Linear(8, 2), nn.Linear(2, 8)), 8).module
+    assert [s for s in remarks(lossy) if s.startswith("output 1 of the training graph: one number")]
+    plain = opened(tmp_path, Parts(nn.Linear(8, 2), nn.Linear(2, 8)), 8).module
+    assert not [sentence for sentence in remarks(plain) if "one number" in sentence]
 
 
 def test_the_latent_that_is_returned_is_the_one(tmp_path):

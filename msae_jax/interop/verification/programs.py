@@ -68,6 +68,8 @@ def verify_program(
         taken = assumed(model)
         if taken is not None:
             subject["assumed"] = taken
+    if any(array.dtype == np.float64 for array in program.state.values()):
+        conditions["precision of the file"] = "float64, compared in float32, to which it is rounded"
     conditions["notes"] = "; ".join(notes(module)) or "none"
     facts = _facts(program, module)
     if importlib.util.find_spec("torch") is None:

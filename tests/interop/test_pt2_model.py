@@ -251,7 +251,7 @@ def test_samples_of_another_shape_are_refused(program, tmp_path, capsys):
         (("mu=down", "log_var=recon"), "no output, module or value 'recon'"),
         (("mu=down", "log_var=0"), "mu has the shape [2, 3] and log_var [2, 4]"),
         (("log_var=down",), "log_var is given without mu"),
-        (("begin=anew", "recon=down"), "is not that of samples [2, 4]"),
+        (("begin=anew", "recon=down"), "the shape [2, 3], and samples have the shape [4]"),
     ],
 )
 def test_a_program_that_does_not_train_leaves_no_run(

@@ -84,6 +84,20 @@ MemberIndex = Annotated[
 ]
 
 
+def check_out(out: Path, suffixes: Sequence[str], overwrite: bool) -> None:
+    """Checks that a command may write `out`, before anything is computed.
+
+    Raises:
+      InputError: its name ends otherwise, or it exists and is not to be replaced.
+    """
+    if out.suffix.lower() not in suffixes:
+        *most, last = suffixes
+        known = f"{', '.join(most)} or {last}" if most else last
+        raise InputError(f"--out must end in {known}, got {out}.")
+    if out.exists() and not overwrite:
+        raise InputError(f"{out} exists: choose another --out, or --overwrite to replace it.")
+
+
 def model_given(
     name: str | None, assignments: Sequence[str] | None, path: Path
 ) -> ModelConfig | None:

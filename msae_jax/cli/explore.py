@@ -21,6 +21,7 @@ from msae_jax.cli.app import (
     SplitName,
     Weights,
     app,
+    check_out,
     model_given,
     note_assumptions,
 )
@@ -85,10 +86,7 @@ def _check(out: Path, projection: str, overwrite: bool) -> None:
 
     if projection not in METHODS:
         raise unknown_name("projection", projection, METHODS)
-    if out.suffix.lower() not in (".html", ".htm"):
-        raise InputError(f"--out must end in .html, got {out}.")
-    if out.exists() and not overwrite:
-        raise InputError(f"{out} exists: choose another --out, or --overwrite to replace it.")
+    check_out(out, (".html", ".htm"), overwrite)
 
 
 def _size(page: str) -> str:

@@ -9,10 +9,9 @@ from typing import Annotated, Any
 
 import typer
 
-from msae_jax.cli.app import AsJson, DataDir, Overwrite, app
+from msae_jax.cli.app import AsJson, DataDir, Overwrite, app, check_out
 from msae_jax.cli.reading import reads
 from msae_jax.cli.settings import TRAINING, with_settings
-from msae_jax.errors import InputError
 
 _ELSEWHERE = (
     "epochs", "optimizer.learning_rate", "optimizer.schedule", "optimizer.ema", "pipeline",
@@ -54,10 +53,7 @@ def find_lr(
     from msae_jax.fitting.range_test import range_test
     from msae_jax.system.files import replacing
 
-    if out.suffix not in (".png", ".svg"):
-        raise InputError(f"--out must end in .png or .svg, got {out}.")
-    if out.exists() and not overwrite:
-        raise InputError(f"{out} exists: choose another --out, or --overwrite to replace it.")
+    check_out(out, (".png", ".svg"), overwrite)
     changes |= dict(config.parse_assignment(text) for text in assignments or [])
     settings = configured(model, changes)
     found = range_test(settings, seeds=seeds, steps=steps, low=low, high=high, data_dir=data_dir)
@@ -68,7 +64,7 @@ def find_lr(
     )
     out.parent.mkdir(parents=True, exist_ok=True)
     with replacing(out, overwrite=True) as temporary:
-        figure.savefig(temporary, format=out.suffix[1:], dpi=100)
+        figure.savefig(temporary, format=out.suffix[1:].lower(), dpi=100)
     if found.still_falls:
         print(
             f"msae: warning: the loss of seeds {found.still_falls} still falls at {high:g}: a "

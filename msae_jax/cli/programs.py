@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from msae_jax.cli.app import Key, Overwrite, app
+from msae_jax.cli.app import Key, Overwrite, app, check_out
 from msae_jax.errors import InputError, printable
 
 if TYPE_CHECKING:
@@ -35,10 +35,7 @@ def apply(
     from msae_jax.interop.applying import apply_pt2
     from msae_jax.system.files import replacing
 
-    if out.suffix != ".npz":
-        raise InputError(f"--out must end in .npz, got {out}.")
-    if out.exists() and not overwrite:
-        raise InputError(f"{out} exists: choose another --out, or --overwrite to replace it.")
+    check_out(out, (".npz",), overwrite)
     arrays = [_array(path) for path in samples]
     done = apply_pt2(program, arrays, batch_size=batch_size, seed=seed, train=train)
     for note in done.notes:

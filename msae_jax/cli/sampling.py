@@ -22,6 +22,7 @@ from msae_jax.cli.app import (
     Seed,
     Weights,
     app,
+    check_out,
     model_given,
     note_assumptions,
 )
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
     import numpy as np
 
 
-KINDS = ("standard", "gaussian", "mixture", "flow")
 SUFFIXES = (".npz", ".npy", ".png")
 WIDTH = 512
 """Pixels that the written picture is wide at least; each of its pixels becomes a square."""
@@ -105,12 +105,11 @@ def _check(
     overwrite: bool,
 ) -> None:  # fmt: skip
     """Raises InputError where something cannot be, before anything is computed."""
+    from msae_jax.generation.priors import KINDS
+
     if prior is not None and prior not in KINDS:
         raise unknown_name("prior", prior, KINDS)
-    if out.suffix.lower() not in SUFFIXES:
-        raise InputError(f"--out must end in .npz, .npy or .png, got {out}.")
-    if out.exists() and not overwrite:
-        raise InputError(f"{out} exists: choose another --out, or --overwrite to replace it.")
+    check_out(out, SUFFIXES, overwrite)
     if not measure and (measured is not None or classifier is not None):
         raise InputError("--measured and --classifier say how to measure: they need --measure.")
 

@@ -26,11 +26,11 @@ from msae_jax.cli.app import (
     SplitName,
     Weights,
     app,
+    check_out,
     model_given,
     note_assumptions,
 )
 from msae_jax.cli.reading import reads
-from msae_jax.errors import InputError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -214,10 +214,7 @@ def _samples(path: Path, out: Path, overwrite: bool) -> np.ndarray:
     """Reads a user's samples, after checking that the result can be written to `out`."""
     from msae_jax.data import load_array
 
-    if out.suffix != ".npy":
-        raise InputError(f"--out must end in .npy, got {out}.")
-    if out.exists() and not overwrite:
-        raise InputError(f"{out} exists: choose another --out, or --overwrite to replace it.")
+    check_out(out, (".npy",), overwrite)
     return load_array(path)
 
 

@@ -10,7 +10,6 @@ import pytest
 from PIL import Image
 
 from msae_jax import data, embed, generation, load_weights
-from msae_jax.cli import sampling
 from tests.cli.in_process import msae
 
 pytestmark = pytest.mark.usefixtures("all_quick_to_compile")
@@ -31,10 +30,6 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     more = ("--set", "objective.reduction=sum", "--set", "features=794")
     assert msae("train", *given, *more, *SMALL, "--out", folder / "given") == 0
     return folder
-
-
-def test_kinds_are_those_of_the_library() -> None:
-    assert sampling.KINDS == generation.KINDS
 
 
 def test_samples_of_a_vae_are_those_of_its_prior(runs: Path, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 
 from msae_jax.config import METRIC_KINDS, TrainConfig
 from msae_jax.fitting.members import description
-from msae_jax.runs.history import History
+from msae_jax.runs.history import History, in_words
 from msae_jax.system import html
 from msae_jax.train.seeds import Member
 
@@ -114,7 +114,7 @@ class Ensemble(NamedTuple):
         rows: list[list[Any]] = []
         for row in self.rows():
             member = self.members[row["member"]]
-            state = row["diverged"] or f"{row['epochs']} epochs"
+            state = row["diverged"] or in_words(row["epochs"])
             rows.append([who(member), state, *(row.get(name, "") for name in names)])
         done = [i for i, h in enumerate(self.histories) if h and i not in self.diverged]
         if len(done) > 1 and all(m == Member(m.seed) for m in self.members):

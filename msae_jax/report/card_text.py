@@ -26,6 +26,7 @@ from msae_jax.report.configuration import base_of, said
 from msae_jax.report.gather import Subject, fields
 from msae_jax.results.compare import words_of
 from msae_jax.runs.checkpoint import Checkpoint
+from msae_jax.runs.history import in_words
 from msae_jax.system.names import is_own, is_program
 
 _NO_LICENSE = "# license: say here under which license others may use it"
@@ -119,7 +120,7 @@ def _what(about: About) -> str:
     count = sum(leaf.size for leaf in jax.tree.leaves(about.weights.variables["params"]))
     shape, epochs = list(about.every.sample_shape), len(about.every.histories[about.row])
     entry = about.every.members[about.row]
-    trained = f"trained on {_code(about.data)} for {epochs} epochs"
+    trained = f"trained on {_code(about.data)} for {in_words(epochs)}"
     lines = [
         f"An autoencoder, {_code(about.model)}, with {count:,} trainable parameters, {trained}. It "
         f"takes samples of shape {_code(str(shape))}.",

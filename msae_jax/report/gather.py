@@ -19,7 +19,7 @@ from msae_jax.fitting.members import description, should_stop
 from msae_jax.interop import cards
 from msae_jax.runs import checkpoint, directory, store
 from msae_jax.runs.checkpoint import Checkpoint
-from msae_jax.runs.history import COLUMNS, DUEL_COLUMNS, History
+from msae_jax.runs.history import COLUMNS, DUEL_COLUMNS, History, in_words
 from msae_jax.train.seeds import Member
 
 MAX_LOG = 256 << 20  # bytes of metrics.jsonl that are read
@@ -50,10 +50,10 @@ class Run(NamedTuple):
             return f"diverged: {self.diverged[index]}"
         history = self.histories[index]
         if should_stop(self.settings, history):
-            return f"stopped early after {len(history)} epochs"
+            return f"stopped early after {in_words(len(history))}"
         if len(history) < self.settings.epochs:
-            return f"unfinished: {len(history)} of {self.settings.epochs} epochs"
-        return f"finished, {len(history)} epochs"
+            return f"unfinished: {len(history)} of {in_words(self.settings.epochs)}"
+        return f"finished, {in_words(len(history))}"
 
     def finals(self, metric: str) -> dict[int, float]:
         """Returns a metric of the last epoch, by position of the member; none of the diverged."""

@@ -23,6 +23,7 @@ from msae_jax.fitting.ensemble import who
 from msae_jax.interop.torch_files import float32
 from msae_jax.report.drawing import Drawings, plain
 from msae_jax.report.gather import Run
+from msae_jax.runs.history import in_words
 from msae_jax.system.html import Html, element, joined, paragraphs
 from msae_jax.train import evaluation
 
@@ -76,8 +77,8 @@ def section(run: Run, shown: Shown, drawings: Drawings) -> Html:
     said = (
         f"{len(pairs.indices)} samples, evenly spaced in the test split of {name}, "
         f"reconstructed by seed {who(run.members[row])} after "
-        f"{len(run.histories[row])} epochs. Errors are mean squared errors per value, as the model "
-        "sees the values."
+        f"{in_words(len(run.histories[row]))}. Errors are mean squared errors per value, as the "
+        "model sees the values."
     )
     return joined([paragraphs([said, *(f"Note: {text}." for text in odd)]), drawn])
 

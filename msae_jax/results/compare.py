@@ -255,7 +255,8 @@ def unfair(a: Side, b: Side, seeds: Sequence[int], meant: Collection[str] = ()) 
     epochs = [sorted({side.epochs[seed] for seed in seeds}) for side in (a, b)]
     if epochs[0] != epochs[1]:
         trained = [", ".join(map(str, each)) for each in epochs]
-        found.append(f"{a.name} trained {trained[0]} epochs, {b.name} {trained[1]}")
+        plural = "" if trained[0] == "1" else "s"
+        found.append(f"{a.name} trained {trained[0]} epoch{plural}, {b.name} {trained[1]}")
     left, right = (config.to_dict(side.settings) for side in (a, b))
     kept = ("model", "epochs", "seed", "checkpoint_every", "best_metric", "pipeline")
     for name, (x, y) in config.differences(left, right).items():

@@ -11,6 +11,7 @@ from msae_jax.analysis import statistics, variance
 from msae_jax.config import METRICS
 from msae_jax.fitting.ensemble import Ensemble
 from msae_jax.results.compare import words_of
+from msae_jax.runs.history import in_words
 
 
 def of_ensemble(done: Ensemble, metric: str = "test_mse") -> str:
@@ -23,7 +24,7 @@ def of_ensemble(done: Ensemble, metric: str = "test_mse") -> str:
         for source in sources
     }
     epochs = max(map(len, done.histories), default=0)
-    head = f"{done.config.model.name} on {done.config.data}, {epochs} epochs"
+    head = f"{done.config.model.name} on {done.config.data}, {in_words(epochs)}"
     lines = [f"{head}: diverged, {_who(done, i)}: {text}" for i, text in done.diverged.items()]
     if sources == ["all"]:
         lines.append(f"{head}: {words_of(metric)} {_mean(by_source['all'])} {_unit(metric)}")

@@ -25,6 +25,11 @@ DUEL_COLUMNS = tuple(f"train_{metric.name}" for metric in DUEL_METRICS)
 _COUNTS = ("epoch", "step")
 
 
+def in_words(epochs: int) -> str:
+    """Returns `1 epoch` or, of another number, `20 epochs`."""
+    return "1 epoch" if epochs == 1 else f"{epochs} epochs"
+
+
 def to_array(histories: Sequence[History]) -> tuple[list[str], np.ndarray]:
     """Returns the names of columns, and float64 `[members, epochs, columns]`.
 

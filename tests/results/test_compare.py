@@ -71,6 +71,8 @@ def test_what_is_unfair_is_said() -> None:
     ):
         assert words in found
     assert compare.unfair(a, replace(a, name="c", parameters=1009), [0, 1]) == []
+    brief = replace(a, epochs={0: 1, 1: 1})
+    assert compare.unfair(brief, replace(a, name="c"), [0, 1]) == ["a trained 1 epoch, c 2"]
 
 
 def test_diverged_seeds_are_named(signals: Dataset, tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from msae_jax.runs.history import from_array, to_array
+from msae_jax.runs.history import from_array, in_words, to_array
 
 
 def test_columns_are_those_of_the_lines_in_any_order() -> None:
@@ -27,3 +27,7 @@ def test_a_metric_that_is_not_finite_ends_no_history() -> None:
 def test_lines_must_be_alike() -> None:
     with pytest.raises(AssertionError):
         to_array([[{"epoch": 1, "loss": 1.0}, {"epoch": 2, "loss": 1.0, "more": 2.0}]])
+
+
+def test_one_epoch_is_not_epochs() -> None:
+    assert [in_words(count) for count in (0, 1, 2)] == ["0 epochs", "1 epoch", "2 epochs"]

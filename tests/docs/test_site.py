@@ -11,8 +11,6 @@ from typing import Any
 import pytest
 import typer
 
-from tests.docs import blocks
-
 ROOT = Path(__file__).parents[2]
 TEXTS = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), ROOT / "checkpoints" / "README.md"]
 LINK = re.compile(r"(?<!`)\[[^\]]*\]\(([^)\s]+)\)")
@@ -92,12 +90,3 @@ def test_every_field_of_the_configuration_has_a_meaning(generated: dict[str, str
     by_name = {field: (default, kind) for field, default, kind, _ in rows}
     assert by_name["optimizer.learning_rate"] == ("`0.001`", "number")
     assert by_name["objective.reduction"] == ("`'mean'`", "`mean`, `batchmean`, `sum`")
-
-
-def test_a_shown_output_is_compared() -> None:
-    assert blocks.differs("MSE 0.50 of 3", "MSE 0.52 of 3\n") is None
-    assert blocks.differs("a ... c 1.0", "a b\nmore c 1.05") is None
-    assert "now 0.7" in (blocks.differs("MSE 0.50 of 3", "MSE 0.7 of 3") or "")
-    assert "other words" in (blocks.differs("MSE 0.50 of 3", "MSE 0.50 of 4") or "")
-    assert "other words" in (blocks.differs("a ... c", "a b d") or "")
-    assert "now 2.0" in (blocks.differs("...\nsum 1.0", "first\nsum 2.0") or "")

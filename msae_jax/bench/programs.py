@@ -108,17 +108,17 @@ def _ours(problem: Problem) -> dict[str, Call]:
     step = program_trace.step_of(problem, optimizer)
 
     @jax.jit
-    def run(inputs: Any, number: np.int32) -> Any:
+    def run(inputs: Any, number: jax.Array) -> jax.Array:
         key = jax.random.fold_in(jax.random.key(0), number)
-        return _outputs(problem, False, params, buffers, inputs, key)
+        return _first_float(_outputs(problem, False, params, buffers, inputs, key))
 
-    batches = [[jnp.asarray(array) for array in batch] for batch in problem.batches]
+    batches = [
+        ([jnp.asarray(array) for array in batch], jnp.int32(number))
+        for number, batch in enumerate(problem.batches)
+    ]
 
     def forward() -> float:
-        total = 0.0
-        for number, batch in enumerate(batches):
-            total += float(np.abs(_first_float(run(batch, np.int32(number)))).mean())
-        return total
+        return sum(float(np.abs(np.asarray(run(*batch))).mean()) for batch in batches)
 
     @partial(jax.jit, donate_argnums=0)
     def epoch(state: Any, x: Any) -> tuple[Any, jax.Array]:
@@ -146,10 +146,10 @@ def _outputs(
     return program_trace.run(problem, params, buffers, key, inputs, train).outputs
 
 
-def _first_float(outputs: Any) -> np.ndarray:
+def _first_float(outputs: Any) -> jax.Array:
     """Returns the first output that is of floats, or the first."""
     arrays = [y for y in outputs if hasattr(y, "dtype")]
-    return np.asarray(next((y for y in arrays if jnp.issubdtype(y.dtype, jnp.floating)), arrays[0]))
+    return next((y for y in arrays if jnp.issubdtype(y.dtype, jnp.floating)), arrays[0])
 
 
 def _timed(problem: Problem, task: str, calls: dict[str, Call], repeats: int, path: str) -> Result:

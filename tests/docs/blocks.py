@@ -78,8 +78,8 @@ def registries_kept() -> Iterator[None]:
 
 
 def official() -> Path | None:
-    """Returns the folder of the official files: MSAE_DATA_DIR, or shared/data beside the tests."""
-    folder = Path(os.environ.get("MSAE_DATA_DIR") or ROOT / "shared" / "data")
+    """Returns the folder of the official files: MSAE_DATA_DIR, or shared/data beside the project."""
+    folder = Path(os.environ.get("MSAE_DATA_DIR") or ROOT.parent / "shared" / "data")
     return folder if folder.is_dir() else None
 
 

@@ -36,6 +36,8 @@ CONVS = {
     "direct": ((6, 5), (3, 3), 16, 17, 1, 1, 1),
     "direct, stride 2": ((7, 6), (3, 2), 18, 16, 2, 1, 1),
     "direct, signal": ((9,), (3,), 16, 20, 1, 2, 1),
+    "direct, narrower": ((6, 5), (3, 3), 33, 16, 1, 1, 1),
+    "narrower": ((6, 5), (3, 3), 34, 17, 1, 1, 1),
     "signal": ((16,), (3,), 1, 4, 1, 1, 1),
     "signal, dilated": ((16,), (7,), 4, 8, 1, 6, 2),
     "signal, stride 2": ((17,), (5,), 3, 2, 2, 2, 1),
@@ -306,6 +308,14 @@ def test_each_platform_compiles_its_own_branch_only(op, case):
         assert lowered(accelerator).count("stablehlo.dot_general") == 0
     if jax.default_backend() == "cpu":
         assert " conditional(" not in jax.jit(grads).lower(x, w, g).compile().as_text()
+
+
+@pytest.mark.parametrize(("name", "kernels"), [("direct, narrower", 1), ("narrower", 0)])
+def test_which_narrowing_convolutions_are_xlas_own(name, kernels):
+    x, w = arrays(CONVS[name], 2)
+    own = options(conv, CONVS[name])
+    lowered = jax.jit(lambda x, w: conv(x, w, **own)).trace(x, w).lower(lowering_platforms=("cpu",))
+    assert lowered.as_text().count("stablehlo.convolution") == kernels
 
 
 @pytest.mark.parametrize("op", [conv, conv_transpose])

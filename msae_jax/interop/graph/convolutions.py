@@ -145,13 +145,19 @@ def _depthwise(
     x = jnp.pad(x, [(0, 0), *pads, (0, 0)])
     axes = list(zip(taps, stride, dilation, x.shape[1:], strict=False))
     counts = [(size - d * (k - 1) - 1) // s + 1 for k, s, d, size in axes]
-    y: Any = 0.0
-    for tap in itertools.product(*map(range, taps)):
-        cut = tuple(
+    cuts = {
+        tap: tuple(
             slice(d * a, d * a + s * (m - 1) + 1, s)
             for a, (_, s, d, _), m in zip(tap, axes, counts, strict=True)
         )
-        y = y + x[(slice(None), *cut)][..., None] * of_each[tap]
+        for tap in itertools.product(*map(range, taps))
+    }
+    # An output of each channel at a time: the gradient of all at once adds up over an axis of few.
+    each = [
+        sum(x[(slice(None), *cut)] * of_each[tap][:, m] for tap, cut in cuts.items())
+        for m in range(of_each.shape[-1])
+    ]
+    y = jnp.stack(each, axis=-1)
     return y.reshape(*y.shape[:-2], outputs)
 
 

@@ -15,6 +15,7 @@ NAMES = {
     "fashion-vae": "VAEs of two depths and six configurations, an autoencoder, on Fashion-MNIST",
     "mnist-latents": "autoencoder and VAE latents on MNIST: projections, paths, sums, samples",
     "time-series": "series: reconstruction, anomalies, augmentation, forecasts, classes",
+    "generation": "seven autoencoders on three sets of images: which generates best, at what cost",
     "applications": "anomalies, denoising, features for classifiers, a conditional VAE, on MNIST",
 }
 

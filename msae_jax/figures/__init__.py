@@ -2,8 +2,8 @@
 
 from msae_jax.figures.bars import class_counts, seed_bars
 from msae_jax.figures.curves import curve_panels, loss_curves, path_steps, signal_grid
-from msae_jax.figures.images import image_rows, image_squares, tiled
-from msae_jax.figures.panels import effect_panels, seed_panels
+from msae_jax.figures.images import image_rows, image_squares, image_strips, tiled
+from msae_jax.figures.panels import effect_panels, seed_panels, trade_panels
 from msae_jax.figures.points import class_scatter, seed_points
 from msae_jax.figures.series import augmented_series, series_alarms
 from msae_jax.figures.style import COLOURS, label, save
@@ -17,6 +17,7 @@ __all__ = [
     "effect_panels",
     "image_rows",
     "image_squares",
+    "image_strips",
     "label",
     "loss_curves",
     "path_steps",
@@ -27,4 +28,5 @@ __all__ = [
     "series_alarms",
     "signal_grid",
     "tiled",
+    "trade_panels",
 ]

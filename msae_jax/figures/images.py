@@ -1,4 +1,4 @@
-"""Images in rows, and in squares."""
+"""Images in rows, in squares, and in strips of several data sets."""
 
 from __future__ import annotations
 
@@ -61,6 +61,31 @@ def image_squares(panels: Mapping[str, np.ndarray], *, columns: int = 3) -> Figu
             axes.imshow(tiled(images, columns), cmap="gray", vmin=0, vmax=1, interpolation="none")
             axes.set_title(label(name), fontsize=10)
             axes.set_axis_off()
+    return figure
+
+
+def image_strips(panels: Mapping[str, Mapping[str, np.ndarray]]) -> Figure:
+    """Draws images `[n, H, W]` or `[n, H, W, C]` in [0, 1]: a column a data set, a strip a name.
+
+    Args:
+      panels: by title and name; the same names in each. C is 1 or 3.
+    """
+    names = list(next(iter(panels.values())))
+    count = max(len(images) for strips in panels.values() for images in strips.values())
+    with matplotlib.rc_context({**STYLE, "axes.grid": False}):
+        size = (0.6 * count * len(panels) + 2.0, 0.65 * len(names) + 0.4)
+        figure = Figure(figsize=size, layout=ConstrainedLayoutEngine(h_pad=0.02))
+        grid = figure.subplots(len(names), len(panels), squeeze=False)
+        for column, (title, strips) in zip(grid.T, panels.items(), strict=True):
+            for axes, name in zip(column, names, strict=True):
+                strip = tiled(strips[name], count)
+                axes.imshow(strip, cmap="gray", vmin=0, vmax=1, interpolation="none")
+                axes.set(xticks=[], yticks=[])
+                axes.spines[:].set_visible(False)
+            column[0].set_title(title, fontsize=10)
+        for axes, name in zip(grid[:, 0], names, strict=True):
+            text = label(name).replace(", ", ",\n")
+            axes.set_ylabel(text, rotation=0, ha="right", va="center", fontsize=9)
     return figure
 
 

@@ -1,8 +1,9 @@
-"""Panels side by side: results of several data sets, and effects against strengths."""
+"""Panels side by side: results of several data sets, two measures, effects against strengths."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -10,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from msae_jax import models
-from msae_jax.figures.style import BLACK, STYLE, colour, label
+from msae_jax.figures.style import BLACK, CLASSES, MARKERS, STYLE, colour, label
 
 
 def _colours(names: Sequence[str]) -> dict[str, str]:
@@ -48,8 +49,9 @@ def seed_panels(
         for axes, (title, values) in zip(grid, panels.items(), strict=True):
             for i, name in enumerate(methods):
                 tint, listed = tints[name], np.asarray(values[name])
-                offsets = np.linspace(-0.2, 0.2, len(listed)) if len(listed) > 1 else [0.0]
-                axes.plot(listed, i + np.asarray(offsets), "o", color=tint, alpha=0.45, ms=4)
+                count = len(listed)
+                offsets = np.linspace(-0.2, 0.2, count) if count > 1 else np.zeros(count)
+                axes.plot(listed, i + offsets, "o", color=tint, alpha=0.45, ms=4)
                 if len(listed):
                     axes.plot(listed.mean(), i, "|", color=tint, markersize=16, markeredgewidth=2.5)
             if title in (published or {}):
@@ -101,5 +103,43 @@ def effect_panels(
             axes.minorticks_off()
             axes.set_title(title, fontsize=10)
         grid[0].set_ylabel(ylabel)
+        figure.legend(list(lines.values()), list(lines), loc="outside right center", frameon=False)
+    return figure
+
+
+def trade_panels(
+    panels: Mapping[str, Mapping[str, tuple[np.ndarray, np.ndarray]]],
+    floors: Mapping[str, float] | None = None,
+    *,
+    xlabel: str,
+    ylabel: str,
+    logarithmic: bool = False,
+    source: str = "floor",
+) -> Figure:
+    """Draws one measure against another, a panel a data set: seeds pale, the mean of each method.
+
+    Args:
+      panels: by title and method, two measures `[seeds]`, of at most ten methods.
+      floors: by title, of the second measure, drawn as a dashed line. source: what it is called.
+      logarithmic: whether the axis of the second measure is.
+    """
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(3.4 * len(panels) + 2.6, 3.6), layout="constrained")
+        lines: dict[str, Line2D] = {}
+        for axes, (title, methods) in zip(
+            figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True
+        ):
+            for i, (name, (x, y)) in enumerate(methods.items()):
+                style: dict[str, Any] = {"color": CLASSES[i], "marker": MARKERS[i], "ls": "none"}
+                axes.plot(x, y, **style, alpha=0.35, markersize=4)
+                if len(x):
+                    (line,) = axes.plot(np.mean(x), np.mean(y), **style, markersize=8)
+                    lines.setdefault(label(name), line)
+            if title in (floors or {}):
+                line = axes.axhline((floors or {})[title], color=BLACK, ls="--", linewidth=1)
+                lines[source] = line
+            axes.set(xlabel=xlabel, yscale="log" if logarithmic else "linear")
+            axes.set_title(title, fontsize=10)
+        figure.axes[0].set_ylabel(ylabel)
         figure.legend(list(lines.values()), list(lines), loc="outside right center", frameon=False)
     return figure

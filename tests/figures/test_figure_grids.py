@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from msae_jax.figures import curve_panels, image_squares, style, tiled
+from msae_jax.figures import curve_panels, image_squares, image_strips, style, tiled
 
 
 def test_curves_of_several_quantities_share_a_legend() -> None:
@@ -39,3 +39,12 @@ def test_colour_images_keep_their_colours() -> None:
     np.testing.assert_allclose(tiles[0, 3], [0.1, 0.2, 0.3])
     np.testing.assert_allclose(tiles[3, 0], [0.2, 0.4, 0.6])
     np.testing.assert_allclose(tiles[3, 3], 1)
+
+
+def test_strips_have_a_column_a_data_set_and_a_row_a_name() -> None:
+    grey, colour = np.full((2, 3, 3, 1), 0.5), np.full((2, 4, 4, 3), 0.2)
+    figure = image_strips({"a": {"x, one": grey, "y": grey}, "b": {"x, one": colour, "y": colour}})
+    assert [axes.get_title() for axes in figure.axes] == ["a", "b", "", ""]
+    assert [axes.get_ylabel() for axes in figure.axes] == ["x,\none", "", "y", ""]
+    shapes = [np.asarray(axes.images[0].get_array()).shape for axes in figure.axes]
+    assert shapes == [(3, 2 * 3 + 1), (4, 2 * 4 + 1, 3)] * 2

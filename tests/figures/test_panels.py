@@ -36,3 +36,31 @@ def test_features_of_a_model_have_its_colour() -> None:
     assert of["pyramid, latents"] == to_hex(figures.style.colour("pyramid"))
     assert of["PCA, latents"] == to_hex(figures.style.colour("pca"))
     assert len(set(of.values())) == 3
+
+
+def test_one_measure_against_another_has_a_mark_a_method() -> None:
+    a, b = np.array([1.0, 3.0]), np.array([10.0, 30.0])
+    nothing = np.array([])
+    figure = figures.trade_panels(
+        {"s": {"A": (a, b), "B": (b, a), "C": (nothing, nothing)}, "t": {"A": (a, b)}},
+        {"s": 0.5},
+        xlabel="error",
+        ylabel="distance",
+        logarithmic=True,
+        source="real",
+    )
+    first, second = figure.axes
+    seeds, mean = first.lines[:2]
+    np.testing.assert_array_equal(seeds.get_xydata(), [[1, 10], [3, 30]])
+    np.testing.assert_array_equal(mean.get_xydata(), [[2, 20]])
+    assert mean.get_color() == second.lines[1].get_color() != first.lines[3].get_color()
+    assert (first.get_ylabel(), first.get_xlabel()) == ("distance", "error")
+    assert first.get_yscale() == "log"
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == ["A", "B", "real"]
+
+
+def test_a_method_without_seeds_keeps_its_row() -> None:
+    values = {"gone": np.array([]), "there": np.array([1.0, 2.0])}
+    (axes,) = figures.seed_panels({"a": values}, quantity="error").axes
+    assert [text.get_text() for text in axes.get_yticklabels()] == ["gone", "there"]

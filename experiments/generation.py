@@ -13,8 +13,9 @@ The time is planned, not measured. `conv` takes 17 seconds on two cores for an e
 them: 3 to 8 seconds an epoch and a seed, taken as 5. All methods together take as long as 10.7
 autoencoders: the VAE-GAN as 4, the others as 1 to 1.3 each. CIFAR-10 has 9% more pixels to train on
 than MNIST. So 8 epochs of 3 seeds are 8 * 3 * 5 * 10.7 * 3.1 = 3,980 seconds or 66 minutes. Two
-runs side by side on a core each save some of it. The measures take about 5 minutes more: 81 sets of
-5,000 samples at 3 seconds, and 9 mixtures at half a minute, on two cores.
+runs side by side on a core each save some of it. The rest takes about 7 minutes: 81 sets of 5,000
+samples at 3 seconds, 9 mixtures at half a minute, and the pictures of CIFAR-10, which each of its
+runs reads in a quarter of a minute, on two cores.
 
 No number of this kind was published: ours stand alone. With 3 seeds no difference can be told from
 chance (`generation_verdicts`), which the verdicts say; 11 seeds could.

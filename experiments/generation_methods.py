@@ -6,8 +6,8 @@ setting is published, a default of the library, or a matter of time:
 - layers: those of `conv` and `conv-vae` with 16, 32 and 32 channels in place of 32, 64 and 128, so
   that the study takes the time that it may; the same for all methods, but that a variational one
   has a second linear layer, to the log variances, and the conditional one sees the class.
-- latents: 8 for grey images, as the autoencoders of Tolstikhin et al. and of Makhzani et al. have
-  on MNIST, and 64 for colour images, as Tolstikhin et al. have on CelebA.
+- latents: 8 for grey images, as Tolstikhin et al. have on MNIST, and 64 for colour images, as they
+  have on CelebA.
 - reconstruction: the cross-entropy of pixels, in nats, for all but the VAE-GAN, which compares
   features of its discriminator (Larsen et al.).
 - beta-VAE: beta = 4 (Higgins et al.).

@@ -1,4 +1,4 @@
-"""The images of the study of generation: official files, pictures in their place, digits."""
+"""The images of the study of generation: official files, or pictures in their place."""
 
 from __future__ import annotations
 
@@ -6,10 +6,8 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-
 from msae_jax import data
-from msae_jax.data import Dataset, Split
+from msae_jax.data import Dataset
 from msae_jax.data.classes import conditional
 from msae_jax.errors import InputError
 from msae_jax.experiments.generation_methods import METHODS, SETS
@@ -37,17 +35,14 @@ class Images(NamedTuple):
 
 
 def read(setup: Setup, key: str) -> Images:
-    """Opens a data set of `SETS`; with `--quick` digits, for CIFAR-10 in colour.
+    """Opens a data set of `SETS`; with `--quick` digits.
 
     Raises:
       InputError: its files are missing.
     """
     words = SETS[key].words
     if setup.quick:
-        digits = data.load("digits")
-        if key == "cifar10":
-            return Images("coloured digits", key, coloured(digits))
-        return Images("digits", key, digits)
+        return Images("digits", key, data.load("digits"))
     if key == "cifar10" and (pictures := pictures_of(setup.data_dir)) is not None:
         return Images(f"{words} as JPEG", key, data.load(str(pictures)))
     return Images(words, key, data.load(key, data_dir=setup.data_dir))
@@ -69,14 +64,3 @@ def pictures_of(data_dir: Path | None) -> Path | None:
     except InputError:  # the official files are not there
         return path
     return None
-
-
-def coloured(digits: Dataset) -> Dataset:
-    """Returns digits as colour images, uint8 `[N, 32, 32, 3]`, each in a colour of its own."""
-
-    def of(split: Split, seed: int) -> Split:
-        x = np.pad(np.asarray(split.x), ((0, 0), (2, 2), (2, 2), (0, 0)))
-        colours = np.random.default_rng(seed).uniform(0.3, 1, (len(x), 1, 1, 3))
-        return Split(np.round(x * colours).astype(np.uint8), split.y)
-
-    return Dataset("coloured digits", of(digits.train, 0), of(digits.test, 1))

@@ -1,9 +1,8 @@
 """What the study of generation trains: seven methods on three data sets, at equal layers.
 
-Nothing here was chosen by looking at a result of these methods, on whatever part of the data. Each
-setting is published, a default of the library, or a matter of time:
+Each setting is published, a default of the library, or a matter of time:
 
-- layers: those of `conv` and `conv-vae` with 16, 32 and 32 channels in place of 32, 64 and 128, so
+- layers: those of `conv` and `conv-vae` with 8, 16 and 16 channels in place of 32, 64 and 128, so
   that the study takes the time that it may; the same for all methods, but that a variational one
   has a second linear layer, to the log variances, and the conditional one sees the class.
 - latents: 8 for grey images, as Tolstikhin et al. have on MNIST, and 64 for colour images, as they
@@ -18,9 +17,16 @@ setting is published, a default of the library, or a matter of time:
   100 / (4 * 0.05) * 2 = 1,000. Their program adds up kernels of seven scales, ours has one.
 - adversarial autoencoder: Makhzani et al. step in turn and have no weight; it is 10, as in
   `docs/how-to/adversarial.md`.
-- VAE-GAN: the defaults of `config.Adversarial`, but for a discriminator of 16 channels, half of
-  them, for its time.
-- Adam at 1e-3 in batches of 128: the defaults.
+- VAE-GAN: the defaults of `config.Adversarial`, but for a discriminator of 8 channels, a quarter
+  of them, for its time.
+- Adam at 1e-3, the default, in batches of 64, half of the default: an epoch takes no longer, and
+  has twice as many steps.
+
+Before the study was run, one seed of the autoencoder, the VAE and the adversarial methods was
+trained on five sixths of the training images of MNIST, the last two and WAE-MMD on those of
+CIFAR-10, too, and measured on the other sixth: to see how long an epoch takes, from which the
+numbers of channels, epochs and samples of a batch follow, and that no player wins (after four
+epochs discriminators lost 0.61 and 0.64 nats). No weight was changed. No test image was used.
 
 The conditional VAE is told the class, when it reconstructs and when it generates: what it does is
 not what the others do, and said apart.
@@ -37,8 +43,8 @@ from typing import Any, NamedTuple
 
 from msae_jax.config import Adversarial, ModelConfig, Objective, TrainConfig
 
-CHANNELS = [16, 32, 32]
-EPOCHS, BATCH_SIZE = 8, 128
+CHANNELS = [8, 16, 16]
+EPOCHS, BATCH_SIZE = 3, 64
 CLASSES = 10
 OBJECTIVE = Objective("bernoulli", "batchmean")
 
@@ -74,9 +80,7 @@ METHODS = {
     "adversarial": Method(
         "adversarial autoencoder", "conv", adversarial=Adversarial("latents", weight=10.0)
     ),
-    "vae-gan": Method(
-        "VAE-GAN", adversarial=Adversarial("images", similarity="features", width=16)
-    ),
+    "vae-gan": Method("VAE-GAN", adversarial=Adversarial("images", similarity="features", width=8)),
     "conditional": Method("conditional VAE", conditional=True),
 }
 LONGEST_FIRST = ("vae-gan", "conditional", "ae", "adversarial", "wae-mmd", "beta-vae", "vae")
@@ -99,8 +103,8 @@ SETS = {
     "fashion_mnist": DataSet("Fashion-MNIST", 8, 400.0),
     "cifar10": DataSet("CIFAR-10", 64, 1000.0),
 }
-QUICK_SETS = ("mnist", "cifar10")
-"""With `--quick` the two grey sets would be the same digits."""
+QUICK_SETS = ("mnist",)
+"""With `--quick` all would be the same digits."""
 
 
 PRIORS = {"gaussian": "Gaussian prior", "mixture": "mixture prior", "flow": "flow prior"}

@@ -9,6 +9,7 @@ import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 
 from msae_jax import models
 from msae_jax.figures.style import BLACK, CLASSES, MARKERS, STYLE, colour, label
@@ -139,6 +140,7 @@ def trade_panels(
                 line = axes.axhline((floors or {})[title], color=BLACK, ls="--", linewidth=1)
                 lines[source] = line
             axes.set(xlabel=xlabel, yscale="log" if logarithmic else "linear")
+            axes.xaxis.set_major_locator(MaxNLocator(4))
             axes.set_title(title, fontsize=10)
         figure.axes[0].set_ylabel(ylabel)
         figure.legend(list(lines.values()), list(lines), loc="outside right center", frameon=False)

@@ -78,7 +78,7 @@ def registries_kept() -> Iterator[None]:
 
 
 def official() -> Path | None:
-    """Returns the folder of the official files: MSAE_DATA_DIR, or shared/data beside the project."""
+    """Returns the folder of the official files: MSAE_DATA_DIR, or shared/data beside all this."""
     folder = Path(os.environ.get("MSAE_DATA_DIR") or ROOT.parent / "shared" / "data")
     return folder if folder.is_dir() else None
 

@@ -143,7 +143,9 @@ def configuration(
     options: dict[str, Any] = {"channels": CHANNELS, "latent_dim": own.latent_dim}
     if chosen.conditional:
         options |= {"classes": CLASSES, "image_shape": list(image_shape)}
-    changes = {name: own.mmd if name == "mmd" else v for name, v in chosen.objective.items()}
+    changes: dict[str, Any] = {
+        name: own.mmd if name == "mmd" else v for name, v in chosen.objective.items()
+    }
     return TrainConfig(
         ModelConfig(chosen.model, options),
         data=data_name,

@@ -87,8 +87,8 @@ def rank(values: Values) -> Ranking | None:
     beaten = tuple(p.b for p in pairs if p.a == best and p.p < ALPHA and p.difference < 0)
     undecided = tuple(name for name in means if name not in (best, *beaten))
     enough = min(pair.smallest_p for pair in pairs) * len(pairs) < ALPHA
-    seeds = min(pair.seeds for pair in pairs)
-    return Ranking(means, pairs, beaten, undecided, seeds, enough, seeds_needed(len(pairs)))
+    fewest = min(pair.seeds for pair in pairs)
+    return Ranking(means, pairs, beaten, undecided, fewest, enough, seeds_needed(len(pairs)))
 
 
 def seeds_needed(pairs: int) -> int | None:

@@ -33,7 +33,7 @@ def test_a_configuration_from_before_these_fields_loads() -> None:
     values = config.to_dict(recipe("vae3"))
     del values["objective"]["noise_std"]
     del values["objective"]["augment"]
-    for field in ("accumulate", "init_from", "freeze", "adversarial"):
+    for field in ("accumulate", "precision", "init_from", "freeze", "adversarial"):
         del values[field]
     for field in ("ema", "no_decay"):
         del values["optimizer"][field]
@@ -51,6 +51,7 @@ def test_a_configuration_from_before_these_fields_loads() -> None:
         (lambda: OptimizerConfig(ema=1.0), "ema must be below 1, such as 0.999, got 1.0"),
         (lambda: OptimizerConfig(ema=-0.1), "ema must be at least 0"),
         (lambda: TrainConfig(accumulate=0), "accumulate must be a whole number, at least 1"),
+        (lambda: TrainConfig(precision="float16"), "unknown precision 'float16'"),
         (lambda: TrainConfig(init_from=""), "init_from must be the path of weights, got ''"),
         (lambda: OptimizerConfig(final_fraction=0.1), "needs schedule"),
         (lambda: Objective("gausian"), "'gaussian'"),

@@ -58,6 +58,7 @@ TRAINING = (
     Setting("epochs", "Passes over the training part."),
     Setting("batch_size", "Samples of a step."),
     Setting("accumulate", "Parts of a batch whose gradients are added up. [1]"),
+    Setting("precision", "Of products in training: float32 or bfloat16. [float32]"),
     Setting("optimizer.learning_rate", "The peak of the schedule.", ("--learning-rate", "--lr")),
     Setting("optimizer.name", "adam, adamw, sgd, rmsprop, lion.", ("--optimizer",)),
     Setting("optimizer.schedule", "constant, cosine, linear."),

@@ -180,6 +180,9 @@ class TrainConfig:
       batch_size: the samples of a step.
       accumulate: into how many parts each batch is divided. They are computed one after another,
         which takes less memory, and their gradients are added up before the step.
+      precision: of what a training step multiplies: `bfloat16` rounds the operands of its matrix
+        products and convolutions. Sums, parameters, losses and statistics stay float32, and so does
+        all that is no training.
       seed: what the initial weights, the order of the samples and the noise are drawn from.
       init_from: the weights to begin with instead: the path of a run, of a model card, or of a
         `.pth`, `.safetensors` or `.pt2` file. Of a run of many seeds, each begins with its own.
@@ -199,6 +202,7 @@ class TrainConfig:
     epochs: int = 10
     batch_size: int = 128
     accumulate: int = 1
+    precision: Literal["float32", "bfloat16"] = "float32"
     seed: int = 0
     init_from: str | None = None
     freeze: str = ""
@@ -237,6 +241,7 @@ class TrainConfig:
         _whole("checkpoint_every", self.checkpoint_every, 1)
         if self.seed >= 2**32:
             raise InputError(f"seed must be below 2**32, got {self.seed}.")
+        _choice("precision", self.precision, ("float32", "bfloat16"))
         _choice("pipeline", self.pipeline, ("resident", "streaming"))
         _choice("metric", self.best_metric, METRICS)
 

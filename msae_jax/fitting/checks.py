@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -14,7 +15,7 @@ from msae_jax.config import TrainConfig
 from msae_jax.errors import InputError
 from msae_jax.fitting.callbacks import Callback
 from msae_jax.fitting.members import description
-from msae_jax.system import distributed
+from msae_jax.system import distributed, precision
 from msae_jax.train import losses
 from msae_jax.train.seeds import Member, make_mesh
 
@@ -37,6 +38,12 @@ def check_devices(
     if settings.pipeline == "streaming" and (jax.process_count() > 1 or data_devices > 1):
         raise InputError("pipeline 'streaming' trains on one device; use 'resident' on several.")
     make_mesh(data_devices, members=len(members))
+
+
+def warn_of_precision(settings: TrainConfig) -> None:
+    """Warns where the device may have no units for the precision that is asked for."""
+    if (text := precision.remark(settings.precision)) is not None:
+        warnings.warn(text, stacklevel=2)
 
 
 def check_dataset(dataset: Any) -> None:

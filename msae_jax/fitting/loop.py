@@ -188,6 +188,7 @@ def _fit(
         checks.check_orders(settings, dataset.train.x, orders, len(members))
         task = make_task(settings, dataset, members)
         checks.check_range(settings, task, dataset)
+        checks.warn_of_precision(settings)
         initial = initial_weights(settings, task, dataset, init)
         if initial is not None and len(known) < len(members):
             initial.of(members)  # or its error, before anything is written

@@ -98,6 +98,7 @@ def range_test(
     members = [Member(m.seed, learning_rate=1.0) for m in as_members(settings, seeds)]
     task = over_seeds.make_task(plain, dataset, members)
     checks.check_range(settings, task, dataset)
+    checks.warn_of_precision(settings)
     initial = initial_weights(settings, task, dataset)
     given = None if initial is None else initial.of(members)
     states = initial_states(task, plain, members, dataset.sample_shape, variables=given)

@@ -64,8 +64,18 @@ def _processor(table: Path = Path("/proc/cpuinfo")) -> str:
     In clouds, processors with and without AVX-512 have the same model name, but the speed of their
     float32 matrix products differs by a factor of two.
     """
+    name = _entries(table).get("model name") or platform.processor() or platform.machine()
+    return f"{name}, AVX-512" if "avx512f" in processor_flags(table) else name
+
+
+def processor_flags(table: Path = Path("/proc/cpuinfo")) -> set[str]:
+    """Returns the features of the processor, such as `avx512f`; none where they are not listed."""
+    entries = _entries(table)
+    return set((entries.get("flags") or entries.get("Features") or "").split())  # x86, ARM
+
+
+def _entries(table: Path) -> dict[str, str]:
+    """Returns what /proc/cpuinfo says of the last core."""
     lines = table.read_text().splitlines() if table.is_file() else []
     pairs = (line.partition(":") for line in lines)
-    entries = {key.strip(): value.strip() for key, _, value in pairs}
-    name = entries.get("model name") or platform.processor() or platform.machine()
-    return f"{name}, AVX-512" if "avx512f" in entries.get("flags", "").split() else name
+    return {key.strip(): value.strip() for key, _, value in pairs}

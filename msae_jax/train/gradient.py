@@ -11,6 +11,7 @@ import optax
 
 from msae_jax.config import Objective
 from msae_jax.errors import InputError
+from msae_jax.system.precision import exact
 from msae_jax.train import adversarial, losses, regularizers
 from msae_jax.train.accumulation import Keyed, add_up
 from msae_jax.train.selection import as_in_evaluation, pick
@@ -66,7 +67,8 @@ def gradient_of(
                 )
             if out.target is not None:
                 _check_reduction(task.objective, out.target, pixels)
-            terms = losses.terms(task.objective, out, x, mask)
+            with exact(task.precision):
+                terms = losses.terms(task.objective, out, x, mask)
             counted = regularizers.counted(task.objective, terms, out)
             apply = functools.partial(task.model.apply, variables)
             weight, played = beta, None

@@ -34,6 +34,7 @@ class Task(NamedTuple):
     Attributes:
       masked: whether values of the samples are missing, as NaN.
       accumulate: into how many parts a batch is divided.
+      precision: of the products of a step, `float32` or `bfloat16`.
       ema: the decay of the moving average of the parameters; 0 keeps none.
       frozen: the names of the variables that keep their values.
       opponent: the discriminator that the model is trained against, or None.
@@ -44,6 +45,7 @@ class Task(NamedTuple):
     optimizer: optax.GradientTransformation
     masked: bool = False
     accumulate: int = 1
+    precision: str = "float32"
     ema: float = 0.0
     frozen: Selected = frozenset()
     opponent: Opponent | None = None

@@ -29,6 +29,7 @@ from msae_jax.system import compiling, names
 from msae_jax.train import adversarial, losses, regularizers, selection, transforms
 from msae_jax.train.gradient import gradient_of
 from msae_jax.train.optimizer import make_optimizer, no_optimizer
+from msae_jax.train.products import with_products_in
 from msae_jax.train.selection import pick
 from msae_jax.train.state import (
     ADVERSARY,
@@ -76,9 +77,14 @@ def task_of(
     """Returns the task of a built model in a run of `steps` steps, the objective as it is given.
 
     Raises:
-      InputError: `freeze` or `no_decay` names nothing of the model, or `freeze` all of it; or no
-        discriminator can be trained beside it.
+      InputError: `freeze` or `no_decay` names nothing of the model, or `freeze` all of it; no
+        discriminator can be trained beside it; or it has no step to train in another precision.
     """
+    if config.precision != "float32" and models.record(config.model.name).fit is not None:
+        raise InputError(
+            f"{config.model.name} is fitted in closed form and has no step to train: leave out the "
+            f"precision {config.precision}."
+        )
     frozen = selection.selected(config.freeze, model, sample_shape)
     undecayed = selection.selected(config.optimizer.no_decay, model, sample_shape)
     optimizer = optimizer_of(config, steps, frozen=frozen, undecayed=undecayed)
@@ -87,6 +93,7 @@ def task_of(
         config.objective,
         optimizer,
         accumulate=config.accumulate,
+        precision=config.precision,
         ema=config.optimizer.ema,
         frozen=frozen,
         opponent=adversarial.opponent_of(config, model, sample_shape),
@@ -182,7 +189,9 @@ def train_step(task: Task, state: TrainState, batch: jax.Array) -> tuple[TrainSt
     x, mask = observed(to_unit(batch), task.masked)
     x = augmented(task.objective, state, x, mask)
     seen = corrupted(task.objective, state, x)
-    gradient, stats = gradient_of(task, state, x, seen, mask)
+    gradient, stats = with_products_in(task.precision, functools.partial(gradient_of, task))(
+        state, x, seen, mask
+    )
     updates, opt_state = task.optimizer.update(gradient.of_params, state.opt_state, state.params)
     if state.tuned is not None:
         updates = optax.tree.scale(state.tuned.learning_rate, updates)

@@ -7,7 +7,8 @@ Needs neither the package installed nor TensorFlow Datasets nor files: in place 
 on random images of MNIST's shape. Parts, each in processes of its own, since JAX and PyTorch each
 keep what memory they took:
 
-  table   epochs beside PyTorch's loops: plain, tuned, compiled, and as CUDA graphs
+  table   epochs beside PyTorch's loops: plain, tuned, compiled, and as CUDA graphs; each with
+          products in float32, and in bfloat16 beside PyTorch's autocast
   seeds   1, 2, 4, ... seeds as one batch: time a seed, and share of the measured peak
   most    seeds at once, doubled until memory is exhausted
 
@@ -18,6 +19,7 @@ benchmarks/results/gpu_DEVICE.json; parts of it that are not run again stay.
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import statistics
@@ -79,16 +81,16 @@ def table_part(sizes: Sizes, images: str) -> dict[str, Any]:
 
     torch.set_float32_matmul_precision("high")  # TF32, as XLA multiplies float32 on a GPU
     results = []
-    for name in sizes.table:
+    for name, precision in itertools.product(sizes.table, ("float32", "bfloat16")):
         result = bench.bench(
-            settings_of(name, images),
+            replace(settings_of(name, images), precision=precision),
             steps=sizes.steps,
             repeats=sizes.repeats,
             compiled=sizes.compiled,
         )
         results.append(result)
         for side, reason in result.failed.items():
-            print(f"{name}: {side} could not run: {reason}", flush=True)
+            print(f"{name}, {precision}: {side} could not run: {reason}", flush=True)
     limits = bench.peaks()
     print(bench.table(results, limits), flush=True)
     return bench.to_dict(results, limits)

@@ -67,6 +67,7 @@ class Result:
       operations: floating-point operations of the epoch or the pass; see `Operations`.
       traffic: the fewest bytes that must move: the samples are read once; each batch reads the
         parameters or, in training, reads and writes them and the optimiser's state.
+      precision: of the products, ours and PyTorch's (`torch.autocast`).
     """
 
     task: str
@@ -79,6 +80,7 @@ class Result:
     failed: dict[str, str]
     operations: float
     traffic: float
+    precision: str = "float32"
 
     def median(self, side: str = "ours") -> float:
         return statistics.median(self.seconds[side])
@@ -193,6 +195,7 @@ def bench(
         failed=failed,
         operations=float(operations(task.model).training * len(x)),
         traffic=float(x.nbytes + 2 * nbytes((state.params, state.opt_state)) * batches),
+        precision=settings.precision,
     )
 
 
@@ -240,7 +243,8 @@ def table(results: Sequence[Result], limits: Peaks) -> str:
             ratio = f"{r.ratio:.2f}" + ("" if r.agree else ", results differ")
             most = f"{r.ratio / share:.1f}"
         cells += [ratio, f"{share:.0%}", f"{r.bandwidth_share(limits):.0%}", most]
-        rows.append([r.model, r.task, f"{r.samples:,}", *cells])
+        task = r.task if r.precision == "float32" else f"{r.task}, {r.precision}"
+        rows.append([r.model, task, f"{r.samples:,}", *cells])
     lines = ["| " + " | ".join(row) + " |" for row in rows]
     lines.append(
         f"\nSeconds: median (lowest to highest). Times as fast as the fastest of PyTorch; at most, "

@@ -54,6 +54,7 @@ class _Loop:
         self._call: Callable[..., torch_reference.Result] = self.module
         rate = settings.optimizer.learning_rate
         self._optimizer = torch.optim.Adam(self.module.parameters(), lr=rate, fused=fused, **adam)
+        self._low = settings.precision == "bfloat16"
 
     def _batches(self, order: np.ndarray | None) -> Iterator[torch.Tensor]:
         raise NotImplementedError
@@ -80,11 +81,21 @@ class _Loop:
         noise = None
         if self._noise_dim is not None:
             noise = torch.randn(len(batch), self._noise_dim, device=DEVICE)
-        result = self._call(batch, noise)
+        result = self._autocast(batch, noise) if self._low else self._call(batch, noise)
         loss = torch_trace.objective(self._settings.objective, result, batch)
         loss.backward()
         self._optimizer.step()
         return result, loss.detach()
+
+    def _autocast(self, batch: torch.Tensor, noise: torch.Tensor | None) -> torch_reference.Result:
+        """Calls the module in PyTorch's mixed precision; what it returns is float32 again.
+
+        No weight is used twice, so that a cache of rounded ones would serve nothing, and it must
+        not be there while CUDA graphs are recorded.
+        """
+        with torch.autocast(DEVICE, torch.bfloat16, cache_enabled=False):
+            result = self._call(batch, noise)
+        return result._make(None if part is None else part.float() for part in result)
 
 
 class Plain(_Loop):

@@ -33,6 +33,9 @@ def bench(
     batch_size: Annotated[
         int | None, typer.Option(min=1, help="Of a .pt2 whose batch size is free. [16]")
     ] = None,
+    precision: Annotated[
+        Literal["float32", "bfloat16"], typer.Option(help="Training: of products, on both sides.")
+    ] = "float32",
     compiled: Annotated[bool, typer.Option(help="Training: try torch.compile, too.")] = True,
     out: Annotated[Path | None, typer.Option(help="JSON; replaced where it exists.")] = None,
     data_dir: DataDir = None,
@@ -49,6 +52,7 @@ def bench(
     from msae_jax.system.names import is_program
 
     _check_options(models or [], task, data, data_dir, batch_size)
+    _check_precision(models or [], task, precision)
     results: list[b.Result] = []
     timed = [n for n in recipes.published() if task == "inference" or record(n).fit is None]
     for name in models or timed:
@@ -59,7 +63,7 @@ def bench(
             results += _told(name, found)
             continue
         settings = recipes.recipe(name)
-        settings = replace(settings, data=data or settings.data)
+        settings = replace(settings, data=data or settings.data, precision=precision)
         options: dict[str, Any] = {"steps": steps, "repeats": repeats, "data_dir": data_dir}
         if task == "inference":
             found = b.bench_inference(settings, **options)
@@ -90,6 +94,22 @@ def _check_options(
         )
     if batch_size is not None and (not models or len(programs) < len(models)):
         raise InputError("--batch-size is for .pt2 files: models by name have their recipe's.")
+
+
+def _check_precision(models: list[str], task: str, precision: str) -> None:
+    """Refuses a precision of what is no training; warns where the device has no units for it."""
+    from msae_jax.system import precision as p
+    from msae_jax.system.names import is_program
+
+    if precision == "float32":
+        return
+    if task != "train" or any(map(is_program, models)):
+        raise InputError(
+            f"--precision {precision} is for the training of models by name: inference, and "
+            "programs here, are timed in float32."
+        )
+    if (text := p.remark(precision)) is not None:
+        print(f"msae: warning: {text}", file=sys.stderr)
 
 
 def _told(name: str, found: list[Result]) -> list[Result]:

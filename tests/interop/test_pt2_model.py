@@ -7,6 +7,7 @@ import shutil
 
 import jax
 import jax.numpy as jnp
+import ml_dtypes
 import numpy as np
 import pytest
 
@@ -16,6 +17,7 @@ from msae_jax.config import ModelConfig, TrainConfig
 from msae_jax.errors import InputError
 from msae_jax.interop import load_pt2, read_pth
 from msae_jax.interop.autoencoder import Autoencoder
+from msae_jax.train.products import with_products_in
 from tests.cli.in_process import msae
 from tests.interop import pt2_by_hand as by_hand
 
@@ -71,6 +73,21 @@ def test_the_decoder_is_what_follows_the_latent(program):
     z = opened.module.apply(opened.variables, x, method="encode")
     again = opened.module.apply(opened.variables, z, method="decode")
     np.testing.assert_allclose(again, by_numpy(np.asarray(x)), rtol=1e-5, atol=1e-6)
+
+
+def test_a_program_multiplies_in_bfloat16_where_it_is_asked(program):
+    """Against operands that NumPy rounds and multiplies in float64."""
+
+    def rounded(a):
+        return np.asarray(a).astype(ml_dtypes.bfloat16).astype(np.float64)
+
+    opened = load_pt2(program)
+    x = np.random.default_rng(1).normal(size=(5, 4)).astype(np.float32)
+    run = with_products_in("bfloat16", lambda x: opened.module.apply(opened.variables, x).recon)
+    hidden = np.maximum(rounded(x) @ rounded(by_hand.WEIGHT).T + by_hand.BIAS, 0)
+    wanted = rounded(hidden.astype(np.float32)) @ rounded(by_hand.WEIGHT) + by_hand.CONSTANT
+    np.testing.assert_allclose(run(x), wanted, rtol=1e-6, atol=1e-6)
+    assert np.abs(run(x) - by_numpy(x)).max() > 1e-4
 
 
 def test_a_run_keeps_the_program_and_can_be_moved(program, samples, tmp_path, monkeypatch):

@@ -45,8 +45,8 @@ def test_gradients_are_those_of_autocast(
     """The loss to 2^-8, and the gradient of all parameters to a bound of its length.
 
     bfloat16 has 2^-9, the errors of eight layers and of batch norm add up, and PyTorch rounds
-    results as well. Without a ReLU: where its input is near
-    zero, both sides may round it to another sign, and gradients jump.
+    results as well. Without a ReLU: where its input is near zero, the sides may round it to
+    different signs, and gradients jump.
     """
     pytest.importorskip("torch")
     from msae_jax.bench import torch_loops

@@ -95,7 +95,8 @@ class _Loop:
         """
         with torch.autocast(DEVICE, torch.bfloat16, cache_enabled=False):
             result = self._call(batch, noise)
-        return result._make(None if part is None else part.float() for part in result)
+        parts = (None if part is None else part.float() for part in result)
+        return torch_reference.Result._make(parts)
 
 
 class Plain(_Loop):

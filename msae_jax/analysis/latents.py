@@ -18,6 +18,7 @@ import numpy as np
 from msae_jax import data
 from msae_jax.errors import InputError, unknown_name
 from msae_jax.models.output import Output
+from msae_jax.system.compiling import jit_inference
 from msae_jax.train.evaluation import BATCH_SIZE, embed, map_samples
 
 
@@ -73,7 +74,7 @@ class Interpolation(NamedTuple):
     metrics: PathMetrics
 
 
-@functools.partial(jax.jit, static_argnums=0)
+@functools.partial(jit_inference, static_argnums=0)
 def _decode(model: nn.Module, variables: Mapping[str, Any], z: jax.Array) -> jax.Array:
     return cast(jax.Array, model.apply(variables, z, method="decode"))
 

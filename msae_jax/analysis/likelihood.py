@@ -27,6 +27,7 @@ from msae_jax import data
 from msae_jax.config import Objective
 from msae_jax.errors import InputError
 from msae_jax.models.output import Output
+from msae_jax.system.compiling import jit_inference
 from msae_jax.train import losses, to_unit
 from msae_jax.train.evaluation import map_batches, padded_batches
 
@@ -101,7 +102,7 @@ def elbo(
     return bounds(model, variables, x, samples, **more).elbo
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1))
+@functools.partial(jit_inference, static_argnums=(0, 1))
 def _bounds(
     model: nn.Module,
     objective: Objective,

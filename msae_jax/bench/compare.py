@@ -25,6 +25,8 @@ AGREE, AGREE_NOISY = 0.01, 0.05
 """How far the sides' mean losses of one epoch may be apart, relative to ours. The second is for
 variational models, where each side draws its own noise."""
 
+SETTLE = 0.05
+
 T = TypeVar("T")
 
 
@@ -116,6 +118,9 @@ def in_turn(
 ) -> tuple[dict[str, list[float]], dict[str, T]]:
     """Times calls in turn, so that other work on the machine slows all alike.
 
+    A call that takes less than `SETTLE` seconds is first repeated for so long, not timed: threads
+    of the side before it still wait busily for more work, and take a core.
+
     Returns:
       By name, the seconds of each repeat; and by name, what the last repeat returned.
     """
@@ -123,7 +128,11 @@ def in_turn(
     last: dict[str, T] = {}
     for _ in range(repeats):
         for name, call in calls.items():
-            start = time.perf_counter()
+            taken = seconds[name][-1] if seconds[name] else 0.0
+            begin = start = time.perf_counter()
+            while taken < SETTLE and start - begin < SETTLE:
+                call()
+                start = time.perf_counter()
             last[name] = call()
             seconds[name].append(time.perf_counter() - start)
     return seconds, last

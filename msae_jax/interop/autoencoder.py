@@ -42,6 +42,8 @@ class Autoencoder(Exported):
 
     fixed_fields: ClassVar[tuple[str, ...]] = ("computation", "tensors", "training")
     """Of the file, and no options."""
+    mixes_samples: ClassVar[bool] = True
+    """A program may have a fixed batch, or outputs that depend on all samples of one."""
 
     def __post_init__(self) -> None:
         if self.begin not in ("file", "anew"):

@@ -9,10 +9,11 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from msae_jax import data
@@ -23,7 +24,11 @@ from msae_jax.data.series import Windows
 from msae_jax.errors import InputError
 from msae_jax.models.output import Output
 from msae_jax.system import distributed
+from msae_jax.system.compiling import jit_inference
 from msae_jax.train import losses, observed, to_unit
+from msae_jax.train.blocks import in_blocks
+
+T = TypeVar("T")
 
 BATCH_SIZE = 500
 
@@ -54,33 +59,50 @@ def sample_terms(
     Args:
       masked: whether values may be missing, as NaN; they count as 0 and for nothing in the terms.
     """
-    x, mask = observed(to_unit(batch), masked)
-    out = _apply(model, variables, x)
-    terms = losses.terms(objective, out, x, mask)
-    if out.mu is None:
-        return terms
-    noise = jax.random.fold_in(key, i)
-    sampled = losses.terms(objective, _apply(model, variables, x, key=noise), x, mask)
-    return losses.with_nats_of(sampled, terms)
+
+    def of_block(block: jax.Array, number: jax.Array) -> losses.Terms:
+        x, mask = observed(to_unit(block), masked)
+        out = _apply(model, variables, x)
+        terms = losses.terms(objective, out, x, mask)
+        if out.mu is None:
+            return terms
+        noise = jax.random.fold_in(jax.random.fold_in(key, i), number)
+        sampled = losses.terms(objective, _apply(model, variables, x, key=noise), x, mask)
+        return losses.with_nats_of(sampled, terms)
+
+    return _in_blocks(model, of_block, batch)
 
 
-eval_step = jax.jit(sample_terms, static_argnums=(0, 1, 6))
+eval_step = jit_inference(sample_terms, static_argnums=(0, 1, 6))
 
 
-@functools.partial(jax.jit, static_argnums=0)
+@functools.partial(jit_inference, static_argnums=0)
 def _encode(model: nn.Module, variables: Mapping[str, Any], batch: jax.Array) -> jax.Array:
-    z = _apply(model, variables, to_unit(batch)).z
-    if z is None:
-        raise InputError(
-            "the latent of this program is not certain: say which value it is, --set z=encoder (a "
-            "module's path, or an output's number from 0)."
-        )
-    return z
+    def of_block(block: jax.Array, _: jax.Array) -> jax.Array:
+        z = _apply(model, variables, to_unit(block)).z
+        if z is None:
+            raise InputError(
+                "the latent of this program is not certain: say which value it is, --set z=encoder "
+                "(a module's path, or an output's number from 0)."
+            )
+        return z
+
+    return _in_blocks(model, of_block, batch)
 
 
-@functools.partial(jax.jit, static_argnums=0)
+@functools.partial(jit_inference, static_argnums=0)
 def _reconstruct(model: nn.Module, variables: Mapping[str, Any], batch: jax.Array) -> jax.Array:
-    return _apply(model, variables, to_unit(batch)).recon
+    def of_block(block: jax.Array, _: jax.Array) -> jax.Array:
+        return _apply(model, variables, to_unit(block)).recon
+
+    return _in_blocks(model, of_block, batch)
+
+
+def _in_blocks(model: nn.Module, fn: Callable[..., T], batch: jax.Array) -> T:
+    """Returns `in_blocks`, or of a program that may mix the samples of a batch all at once."""
+    if getattr(model, "mixes_samples", False):
+        return fn(batch, jnp.zeros((), jnp.int32))
+    return cast(T, in_blocks(fn, batch))
 
 
 def even_size(n: int, batch_size: int) -> int:
@@ -96,7 +118,8 @@ def padded_batches(x: data.Samples, batch_size: int = BATCH_SIZE) -> Iterator[np
     n = len(x)
     size = even_size(n, batch_size)
     for start in range(0, n, size):
-        yield take(x, np.arange(start, start + size) % n)
+        whole = isinstance(x, np.ndarray) and start + size <= n
+        yield x[start : start + size] if whole else take(x, np.arange(start, start + size) % n)
 
 
 def _apply(model: nn.Module, variables: Mapping[str, Any], x: jax.Array, **kwargs: Any) -> Output:

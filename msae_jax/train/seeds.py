@@ -265,7 +265,7 @@ def train_epoch(
     return states, metrics, finite
 
 
-@functools.partial(jax.jit, static_argnums=0, static_argnames="spread")
+@functools.partial(compiling.jit_inference, static_argnums=0, static_argnames="spread")
 def eval_step(
     task: train.Task,
     states: train.TrainState,

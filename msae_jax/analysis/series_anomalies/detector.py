@@ -15,6 +15,7 @@ from msae_jax.analysis.series_anomalies.scores import StreamingScorer
 from msae_jax.data.series import Facts, Series, Windows
 from msae_jax.data.series.windows import between_gaps, starts_of
 from msae_jax.errors import InputError
+from msae_jax.system.compiling import jit_inference
 from msae_jax.train import observed
 
 BATCH_SIZE = 512
@@ -86,7 +87,7 @@ def stream(
     yield scorer.finish(length)
 
 
-@functools.partial(jax.jit, static_argnums=0)
+@functools.partial(jit_inference, static_argnums=0)
 def _errors(model: nn.Module, variables: Mapping[str, Any], batch: jax.Array) -> jax.Array:
     """Returns squared errors `[B, L(, C)]`, NaN where a value is missing."""
     x, _ = observed(batch, masked=True)

@@ -5,7 +5,9 @@ Both read series `[B, T, I]` and keep the time axis.
 
 from __future__ import annotations
 
+import functools
 import math
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -34,6 +36,51 @@ def lstm_cell(gates: jax.Array, c: jax.Array) -> tuple[jax.Array, jax.Array]:
     i, f, g, o = jnp.split(nn.sigmoid(scale * gates), 4, axis=-1)
     c = f * c + i * (2.0 * g - 1.0)
     return o * tanh(c), c
+
+
+def _lstm_steps(
+    kernel: jax.Array, gates: jax.Array, h: jax.Array, c: jax.Array
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    def step(
+        carry: tuple[jax.Array, jax.Array], gates: jax.Array
+    ) -> tuple[tuple[jax.Array, jax.Array], jax.Array]:
+        h, c = carry
+        h, c = lstm_cell(gates + h @ kernel, c)
+        return (h, c), h
+
+    (h, c), steps = jax.lax.scan(step, (h, c), gates)
+    return steps, h, c
+
+
+@jax.custom_vjp
+def lstm(
+    gates: jax.Array, kernel: jax.Array, h: jax.Array, c: jax.Array
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Returns h of all steps `[T, B, H]`, and the last h and c `[B, H]`, of an LSTM.
+
+    The gradient of the kernel is one product over all steps. JAX's own adds it up step after step,
+    a product and a sum of the kernel's size in each: the gradients took 1.2 times as long.
+
+    Args:
+      gates: what the inputs and biases add to the gates i, f, g, o of each step, `[T, B, 4 H]`.
+      kernel: `[H, 4 H]`.
+      h, c: the state before the first step, `[B, H]`.
+    """
+    return _lstm_steps(kernel, gates, h, c)
+
+
+def _lstm_forward(gates: jax.Array, kernel: jax.Array, h: jax.Array, c: jax.Array) -> Any:
+    found, pull = jax.vjp(functools.partial(_lstm_steps, kernel), gates, h, c)
+    return found, (pull, jnp.concatenate([h[None], found[0][:-1]]))
+
+
+def _lstm_backward(kept: Any, cotangents: Any) -> tuple[jax.Array, ...]:
+    pull, before = kept
+    d_gates, d_h, d_c = pull(cotangents)
+    return d_gates, jnp.einsum("tbh,tbg->hg", before, d_gates), d_h, d_c
+
+
+lstm.defvjp(_lstm_forward, _lstm_backward)
 
 
 class BidirectionalLstm(nn.Module):
@@ -68,15 +115,7 @@ class BidirectionalLstm(nn.Module):
         biases = [self.param(f"{name}_bias{suffix}", bias, (width,), jnp.float32) for name in sizes]
         gates = x @ kernels["input"] + biases[0] + biases[1]  # of all steps at once
         nothing = jnp.zeros((x.shape[0], self.features), x.dtype)
-
-        def step(
-            carry: tuple[jax.Array, jax.Array], gates: jax.Array
-        ) -> tuple[tuple[jax.Array, jax.Array], jax.Array]:
-            h, c = carry
-            h, c = lstm_cell(gates + h @ kernels["hidden"], c)
-            return (h, c), h
-
-        _, steps = jax.lax.scan(step, (nothing, nothing), jnp.moveaxis(gates, 1, 0))
+        steps, _, _ = lstm(jnp.moveaxis(gates, 1, 0), kernels["hidden"], nothing, nothing)
         return jnp.moveaxis(steps, 0, 1)
 
 

@@ -76,7 +76,11 @@ def _direction(
         carry = step(carry, gates)
         return carry, carry[0]
 
-    last, steps = lax.scan(body, state, _gates(x, kernels, biases, both))
+    gates = _gates(x, kernels, biases, both)
+    if make is _lstm_step and len(kernels) == 2:  # without projections
+        steps, *ends = recurrent.lstm(gates, kernels[1].T, *state)
+        return steps, tuple(ends)
+    last, steps = lax.scan(body, state, gates)
     return steps, last
 
 

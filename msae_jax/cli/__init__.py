@@ -3,11 +3,13 @@ so that `msae --help` is quick."""
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import sys
 import traceback
 import warnings
+from typing import Any
 
 import typer
 from typer.exceptions import TyperException
@@ -108,6 +110,11 @@ def _fail_among_others(error: Exception) -> int:
     return _fail(text, 1)
 
 
+@functools.cache  # typer reads the signatures of all commands, which takes a tenth of a second
+def _command() -> Any:
+    return typer.main.get_command(app)
+
+
 def _run() -> int:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     compilation_cache.enable()
@@ -115,8 +122,7 @@ def _run() -> int:
     logging.getLogger("absl").setLevel(logging.CRITICAL)  # Orbax and TFDS narrate
     try:
         arguments = [_with_home(text) for text in sys.argv[1:]]
-        command = typer.main.get_command(app)
-        return command.main(arguments, prog_name="msae", standalone_mode=False) or 0
+        return _command().main(arguments, prog_name="msae", standalone_mode=False) or 0
     except TyperException as error:
         return _fail(error.format_message() or "see msae --help", 2)
     except NotWrittenError:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 
 from msae_jax.data.dataset import Dataset, Split
@@ -17,7 +19,7 @@ def signals(n: int, rng: np.random.RandomState) -> np.ndarray:
     and a ~ U(0.5, 1); one fast, f ~ U(6, 12) and a ~ U(0.2, 0.8); p ~ U(0, 2 pi); c ~ U(-0.2, 0.2).
 
     The order of the draws and of the float64 operations is the original's. All 4,800 signals take
-    a quarter of a second, so that this can stay the loop that it describes.
+    a quarter of a second, so that this can stay the loop that it describes; `load` keeps them.
     """
     t = np.linspace(0, 1, LENGTH, endpoint=False)
     out = np.empty((n, LENGTH), np.float32)
@@ -36,6 +38,11 @@ def signals(n: int, rng: np.random.RandomState) -> np.ndarray:
 
 def load() -> Dataset:
     """Returns the 4,000 training and 800 test signals, float32 [N, 128], no labels."""
+    train, test = _arrays()
+    return Dataset("sines", Split(train.copy()), Split(test.copy()))
+
+
+@functools.cache
+def _arrays() -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.RandomState(SEED)
-    train = signals(TRAIN, rng)
-    return Dataset("sines", Split(train), Split(signals(TEST, rng)))
+    return signals(TRAIN, rng), signals(TEST, rng)

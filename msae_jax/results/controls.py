@@ -43,8 +43,15 @@ def match(
     def scaled(factor: float) -> ModelConfig:
         return _with(model, {name: _scale(value, factor) for name, value in widths.items()})
 
+    counts: dict[str, int] = {}
+
     def count(factor: float) -> int:
-        return models.parameter_count(models.build(scaled(factor), sample_shape), sample_shape)
+        resized = scaled(factor)
+        key = repr(resized)  # many factors round to the same widths
+        if key not in counts:
+            built = models.build(resized, sample_shape)
+            counts[key] = models.parameter_count(built, sample_shape)
+        return counts[key]
 
     low, high = 1e-3, 1.0
     while count(high) < goal:

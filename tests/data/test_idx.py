@@ -174,6 +174,7 @@ def proxy(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Proxy]]:
     server.server_close()
 
 
+@pytest.mark.slow
 def test_fashion_mnist_is_downloaded_and_prepared_once(
     official: Path, fresh: Path, proxy: type[Proxy], capfd: pytest.CaptureFixture
 ) -> None:

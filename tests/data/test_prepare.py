@@ -11,6 +11,8 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
 LOAD = """
 import hashlib, sys
 from msae_jax import data
@@ -28,6 +30,7 @@ def start_loading(folder: Path) -> subprocess.Popen:
     )
 
 
+@pytest.mark.slow
 def test_a_killed_preparation_breaks_neither_of_two_that_follow_at_once(
     official: Path, unpacked: Path, fresh: Path
 ) -> None:

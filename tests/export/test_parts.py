@@ -45,6 +45,13 @@ MODELS: dict[str, dict[str, Any]] = {  # small, as sizes change no operator
     CONDITIONAL: {"features": 30, "classes": 3, "latent_dim": 4},
 }
 BATCHES = (1, 7)
+SLOW = ("ae5", "baseline", "baseline-mlp", "msae-mlp", "pca", "pyramid-flat", "vae3")
+"""Whose operators others have, too."""
+
+
+def every_model() -> pytest.MarkDecorator:
+    marked = [pytest.param(m, marks=pytest.mark.slow) if m in SLOW else m for m in MODELS]
+    return pytest.mark.parametrize("model", marked)
 
 
 class Case:
@@ -121,7 +128,7 @@ def test_a_model_without_a_sample_shape_reads_what_it_was_trained_on() -> None:
         part(weights._replace(facts=None), "encode")
 
 
-@pytest.mark.parametrize("model", MODELS)
+@every_model()
 def test_onnxruntime_computes_every_part_of_any_batch(model: str) -> None:
     """The parts are one graph here, as most of the time goes by with each file."""
     pytest.importorskip("onnx")
@@ -144,8 +151,8 @@ def test_onnxruntime_computes_every_part_of_any_batch(model: str) -> None:
             case.check(got, name)
 
 
-@pytest.fixture(scope="module")
-def decoded() -> dict[str, list[list[float]]]:
+@functools.cache
+def decoded(quick: bool) -> dict[str, list[list[float]]]:
     """What the page's decoder of each model makes of the latents, in one process."""
     given = {
         model: {
@@ -153,6 +160,7 @@ def decoded() -> dict[str, list[list[float]]]:
             "z": cases(model).z.reshape(max(BATCHES), -1).astype(float).tolist(),
         }
         for model in MODELS
+        if (model not in SLOW) == quick
     }
     return node.run(
         """import { compile } from "page/graph.mjs";
@@ -166,12 +174,11 @@ def decoded() -> dict[str, list[list[float]]]:
     )
 
 
-@pytest.mark.parametrize("model", MODELS)
-def test_a_page_computes_the_decoder(model: str, decoded: dict[str, list[list[float]]]) -> None:
+@every_model()
+def test_a_page_computes_the_decoder(model: str) -> None:
     case = cases(model)
-    case.check(
-        np.array(decoded[model], np.float32).reshape(case.expected["decode"].shape), "decode"
-    )
+    values = np.array(decoded(model not in SLOW)[model], np.float32)
+    case.check(values.reshape(case.expected["decode"].shape), "decode")
 
 
 @pytest.mark.parametrize("model", ["conv", "lgta"])

@@ -29,7 +29,7 @@ def test_each_is_small_and_described(name: str) -> None:
     assert (found.features >= 0).all()
 
 
-@pytest.mark.parametrize("name", sorted(LEAST))
+@pytest.mark.parametrize("name", ["mnist", pytest.param("fashion_mnist", marks=pytest.mark.slow)])
 def test_the_accuracy_is_that_of_the_official_test_images(name: str, request) -> None:
     dataset: Dataset = request.getfixturevalue(name)
     own = classifiers.classifier(name)

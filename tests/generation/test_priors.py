@@ -9,7 +9,7 @@ from scipy import stats
 
 from msae_jax.errors import InputError
 from msae_jax.generation import KINDS, fit_prior, standard
-from msae_jax.generation.flow import fit_flow
+from msae_jax.generation import flow as flows
 from tests.analysis.samples import binomial_range
 
 pytestmark = pytest.mark.usefixtures("all_quick_to_compile")
@@ -28,6 +28,12 @@ def bent(n: int, seed: int) -> np.ndarray:
 
 def density_of_bent(z: np.ndarray) -> np.ndarray:
     return stats.norm.logpdf(z[:, 0]) + stats.norm.logpdf(z[:, 1], z[:, 0] ** 2, WIDTH)
+
+
+@pytest.fixture
+def shallow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two layers, which move every latent once: most of the time is that of compiling eight."""
+    monkeypatch.setattr(flows, "LAYERS", 2)
 
 
 @pytest.fixture(scope="module")
@@ -60,6 +66,7 @@ def test_the_gaussian_has_the_moments_of_the_latents() -> None:
     np.testing.assert_allclose(spread, np.corrcoef(CORRELATED.T), atol=6 / np.sqrt(len(z)))
 
 
+@pytest.mark.usefixtures("shallow")
 @pytest.mark.parametrize("kind", ["gaussian", "mixture", "flow"])
 def test_a_latent_that_never_varies_is_held(kind: str) -> None:
     z = CORRELATED[:200]
@@ -124,22 +131,25 @@ def test_the_density_of_a_flow_is_one(flow) -> None:
 def test_a_flow_goes_both_ways(flow) -> None:
     u = np.random.default_rng(3).normal(size=(50, 2)).astype(np.float32)
     core = flow.scaled
-    v, log_det = core.model.apply(core.variables, u)
-    back = core.model.apply(core.variables, v, method="inverse")
+    apply = jax.jit(core.model.apply, static_argnames="method")
+    v, log_det = apply(core.variables, u)
+    back = apply(core.variables, v, method="inverse")
     np.testing.assert_allclose(back, u, atol=1e-4)
-    jacobian = jax.vmap(jax.jacobian(lambda one: core.model.apply(core.variables, one[None])[0][0]))
+    jacobian = jax.jit(jax.vmap(jax.jacobian(lambda one: apply(core.variables, one[None])[0][0])))
     expected = np.linalg.slogdet(np.asarray(jacobian(u), np.float64))[1]
     np.testing.assert_allclose(log_det, expected, atol=1e-4)
     assert np.abs(np.asarray(v) - u).max() > 0.1
 
 
+@pytest.mark.usefixtures("shallow")
 def test_a_flow_is_no_worse_than_the_gaussian_it_begins_as() -> None:
     u = np.random.default_rng(4).normal(size=(400, 3))
-    found = fit_flow(u, seed=0, steps=40)
+    found = flows.fit_flow(u, seed=0, steps=40)
     held_out = u[np.random.default_rng((0, 2)).permutation(400)[:40]]
     assert found.log_density(held_out).mean() >= found.start.log_density(held_out).mean() - 1e-6
 
 
+@pytest.mark.usefixtures("shallow")
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_seed_decides_all(kind: str) -> None:
     z = CORRELATED[:100]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import jax
 import numpy as np
 import pytest
@@ -14,6 +16,7 @@ from msae_jax.interop import load_pt2
 from msae_jax.interop.torch_files import Weights
 from msae_jax.recipes import recipe
 from tests.interop import pt2_by_hand as by_hand
+from tests.models.variables import random_variables
 
 pytestmark = pytest.mark.usefixtures("all_quick_to_compile")
 
@@ -22,15 +25,19 @@ IMAGES = {"image_shape": [6, 5, 2], "channels": [2, 3, 4], "latent_dim": 3}
 
 def untrained(name: str, **options: object) -> Weights:
     model = models.build(ModelConfig(name, options))
-    variables = dict(models.init_variables(model, jax.random.key(0), model.sample_shape))
-    return Weights(model, variables, recipe(name))
+    return Weights(model, random_variables(model), recipe(name))
+
+
+def decoded(weights: Weights, codes: np.ndarray) -> jax.Array:
+    decode = partial(weights.model.apply, method="decode")
+    return jax.jit(decode)(weights.variables, codes)
 
 
 def test_samples_are_decoded_draws() -> None:
     weights = untrained("conv-vae", **IMAGES)
     found = sample(weights, 7, standard(3), seed=2, batch_size=3)
     np.testing.assert_array_equal(found.z, standard(3).draw(7, seed=2))
-    expected = weights.model.apply(weights.variables, found.z, method="decode")
+    expected = decoded(weights, found.z)
     assert found.x.shape == (7, 6, 5, 2)
     np.testing.assert_allclose(found.x, expected, rtol=1e-5, atol=1e-6)
     fewer = sample(weights, 3, standard(3), seed=2)
@@ -53,7 +60,7 @@ def test_a_model_given_the_class_makes_images_of_it() -> None:
     assert found.z.shape == (4, 3)
     assert found.x.shape == (4, 6, 5, 2)
     codes = np.concatenate([found.z, np.eye(3, dtype=np.float32)[y]], axis=1)
-    expected = weights.model.apply(weights.variables, codes, method="decode")
+    expected = decoded(weights, codes)
     np.testing.assert_allclose(found.x.reshape(4, -1), expected, rtol=1e-5, atol=1e-6)
     with pytest.raises(InputError, match="given one of 3 classes: give y, 4 of them from 0 to 2"):
         sample(weights, 4, standard(3))

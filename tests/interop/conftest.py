@@ -5,8 +5,9 @@ from __future__ import annotations
 
 import itertools
 import os
+import sys
 import tracemalloc
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,19 @@ REFERENCE = Path(
 )
 
 Shapes = dict[str, tuple[int, ...]]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread_of_pytorch() -> Iterator[None]:
+    """With more, on tensors as small as here, PyTorch's threads wait for longer than they work."""
+    torch = sys.modules.get("torch")
+    if torch is None:
+        yield
+        return
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 def linear(*layers: tuple[str, int, int]) -> Shapes:

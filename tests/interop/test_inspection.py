@@ -86,9 +86,9 @@ def test_shared_memory_and_quantised_tensors_are_named(tmp_path):
     assert "q (quantised)" in one["against"]
 
 
-def test_a_run_directory(tmp_path):
+def test_a_run_directory(tmp_path, signals):
     settings = mj.config.override(mj.recipe("baseline"), {"epochs": 1, "batch_size": 512})
-    mj.fit(settings, seeds=2, out=tmp_path / "run")
+    mj.fit(settings, signals, seeds=2, out=tmp_path / "run")
     found = inspect(tmp_path / "run")
     assert (found["model"]["name"], found["data"], found["seeds"]) == ("baseline", "sines", [0, 1])
     shapes = {t["name"]: t["shape"] for t in found["state_dicts"][0]["tensors"]}

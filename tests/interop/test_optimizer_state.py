@@ -63,8 +63,8 @@ def test_the_next_step_is_that_of_torch(tmp_path) -> None:
         assert not np.allclose(b, before, rtol=0, atol=1e-4)
 
 
-def test_a_converted_run_goes_on_from_them(tmp_path) -> None:
-    """One epoch of `sines`: a run with moments and another rate differs from one without."""
+def test_a_converted_run_goes_on_from_them(tmp_path, signals) -> None:
+    """One epoch: a run with moments and another rate differs from one without."""
     settings = mj.recipe("baseline")
     module = models.reference("baseline", models.build(settings.model))
     optimizer = torch.optim.Adam(module.parameters(), lr=RATE)
@@ -80,7 +80,7 @@ def test_a_converted_run_goes_on_from_them(tmp_path) -> None:
         usual = settings.optimizer.learning_rate
         assert kept.optimizer.learning_rate == (RATE if name == "a" else usual)
         one_epoch = mj.config.override(kept, {"epochs": 1})
-        run = mj.fit(one_epoch, resume=True, out=tmp_path / name)
+        run = mj.fit(one_epoch, signals, resume=True, out=tmp_path / name)
         found[name] = run.history[-1]["train_loss"]
     assert found["a"] != found["b"]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import warnings
 
@@ -85,6 +86,13 @@ def opened(tmp_path, module, *shape, **roles):
     return load_pt2(path, **roles)
 
 
+def run(found, *given, method=None, **more):
+    """Applies a program as one compiled program."""
+    return jax.jit(functools.partial(found.module.apply, method=method))(
+        found.variables, *given, **more
+    )
+
+
 def layers(*sizes):
     return [layer for a, b in itertools.pairwise(sizes) for layer in (nn.Linear(a, b), nn.ReLU())]
 
@@ -117,10 +125,10 @@ def test_the_latent_is_where_everything_passes(module, latent, width, tmp_path):
         with pytest.raises(InputError, match="certainly the latent"):
             found.module.apply(found.variables, jnp.ones((4, 2)), method="decode")
         return
-    z = found.module.apply(found.variables, x, method="encode")
+    z = run(found, x, method="encode")
     assert z.shape == (4, width)
-    recon = found.module.apply(found.variables, x).recon
-    again = found.module.apply(found.variables, z, method="decode")
+    recon = run(found, x).recon
+    again = run(found, z, method="decode")
     np.testing.assert_allclose(again, recon, rtol=1e-6, atol=1e-7)
 
 
@@ -135,13 +143,13 @@ def test_an_activation_belongs_to_the_module_that_it_stands_in(tmp_path):
 def test_the_posterior_is_read_off_the_sum(half, tmp_path):
     found = opened(tmp_path, Vae(half), 8)
     x = jnp.asarray(np.random.default_rng(0).random((4, 8)), jnp.float32)
-    out = found.module.apply(found.variables, x)
+    out = run(found, x)
     h = np.asarray(x) @ found.variables["params"]["inner"]["weight"].T
     h = h + found.variables["params"]["inner"]["bias"]
     np.testing.assert_allclose(out.mu, h[:, :2], rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(out.log_var, h[:, 2:], rtol=1e-5, atol=1e-6)
     np.testing.assert_array_equal(out.z, out.mu)  # without a key, at the mean
-    drawn = found.module.apply(found.variables, x, key=jax.random.key(0))
+    drawn = run(found, x, key=jax.random.key(0))
     assert not np.allclose(drawn.z, out.mu)
 
 
@@ -184,7 +192,7 @@ def test_the_posterior_of_other_ways_to_draw(draw, certain, tmp_path):
     assert values["recon"] == outputs[0]  # and not the input, which is an output, too
     assert {"mu", "log_var"} <= set(values) if certain else not {"mu", "log_var"} & set(values)
     x = jnp.asarray(np.random.default_rng(0).random((4, 8)), jnp.float32)
-    out = found.module.apply(found.variables, x)
+    out = run(found, x)
     if certain:
         inner = found.variables["params"]["inner"]
         h = np.asarray(x) @ inner["weight"].T + inner["bias"]
@@ -230,13 +238,11 @@ def test_without_a_certain_reconstruction_a_program_returns_its_outputs(tmp_path
     found = opened(tmp_path, Pair(), 8)
     x = jnp.ones((2, 8))
     assert not isinstance(found.module, Autoencoder)
-    assert len(found.module.apply(found.variables, x)) == 2
+    assert len(run(found, x)) == 2
     named = load_pt2(tmp_path / "m.pt2", recon="two")
-    np.testing.assert_array_equal(
-        named.module.apply(named.variables, x).recon, found.module.apply(found.variables, x)[1]
-    )
+    np.testing.assert_array_equal(run(named, x).recon, run(found, x)[1])
     logits = load_pt2(tmp_path / "m.pt2", logits=0)
-    out = logits.module.apply(logits.variables, x)
+    out = run(logits, x)
     np.testing.assert_allclose(out.recon, jax.nn.sigmoid(out.logits))
     with pytest.raises(InputError, match="unknown role"):
         load_pt2(tmp_path / "m.pt2", latent=0)
@@ -246,14 +252,14 @@ def test_images_lie_as_they_do_here_or_in_pytorch(tmp_path):
     found = opened(tmp_path, Convolved(3, 6), 3, 6, 6)
     last = np.random.default_rng(0).random((4, 6, 6, 3), np.float32)
     first = np.moveaxis(last, -1, 1)
-    a = found.module.apply(found.variables, jnp.asarray(first)).recon
-    b = found.module.apply(found.variables, jnp.asarray(last)).recon
+    a = run(found, jnp.asarray(first)).recon
+    b = run(found, jnp.asarray(last)).recon
     assert (a.shape, b.shape) == (first.shape, last.shape)
     np.testing.assert_array_equal(np.moveaxis(np.asarray(b), -1, 1), a)
     grey = opened(tmp_path, Convolved(1, 6), 1, 6, 6)
     plain = jnp.asarray(last[..., 0])
-    c = grey.module.apply(grey.variables, plain).recon
-    d = grey.module.apply(grey.variables, plain[..., None]).recon
+    c = run(grey, plain).recon
+    d = run(grey, plain[..., None]).recon
     assert c.shape == plain.shape
     np.testing.assert_array_equal(c, d[..., 0])
 
@@ -262,8 +268,8 @@ def test_flat_programs_read_images_channels_first(tmp_path):
     found = opened(tmp_path, Parts(nn.Linear(108, 2), nn.Linear(2, 108)), 108)
     last = np.random.default_rng(0).random((4, 6, 6, 3), np.float32)
     flat = np.moveaxis(last, -1, 1).reshape(4, -1)
-    a = found.module.apply(found.variables, jnp.asarray(flat)).recon
-    b = found.module.apply(found.variables, jnp.asarray(last)).recon
+    a = run(found, jnp.asarray(flat)).recon
+    b = run(found, jnp.asarray(last)).recon
     assert b.shape == last.shape
     np.testing.assert_array_equal(np.moveaxis(np.asarray(b), -1, 1).reshape(4, -1), a)
 
@@ -279,6 +285,6 @@ def test_series_of_channels(tmp_path):
 
     found = opened(tmp_path, Series(), 2, 9)
     x = np.random.default_rng(0).random((4, 9, 2), np.float32)
-    ours = found.module.apply(found.variables, jnp.asarray(x)).recon
-    theirs = found.module.apply(found.variables, jnp.asarray(np.moveaxis(x, -1, 1))).recon
+    ours = run(found, jnp.asarray(x)).recon
+    theirs = run(found, jnp.asarray(np.moveaxis(x, -1, 1))).recon
     np.testing.assert_array_equal(np.moveaxis(np.asarray(ours), -1, 1), theirs)

@@ -161,18 +161,19 @@ def test_the_largest_header_is_read_in_time(tmp_path):
         assert len(read_safetensors(path)) == 60_000
 
 
-def test_truncations_and_flips_raise_nothing_but_input_error(tmp_path):
+@pytest.mark.parametrize("step", [5, pytest.param(1, marks=pytest.mark.slow)])
+def test_truncations_and_flips_raise_nothing_but_input_error(step, tmp_path):
     path = tmp_path / "a.safetensors"
     write_safetensors(path, ARRAYS)
     data = path.read_bytes()
-    for length in range(len(data)):
+    for length in range(0, len(data), step):
         path.write_bytes(data[:length])
         with pytest.raises(InputError):
             read_safetensors(path)
     generator = random.Random(0)
     start = 8 + struct.unpack("<Q", data[:8])[0]
     refused = 0
-    for position in range(start):
+    for position in range(0, start, step):
         flipped = bytearray(data)
         flipped[position] ^= 1 << generator.randrange(8)
         path.write_bytes(flipped)
@@ -180,7 +181,7 @@ def test_truncations_and_flips_raise_nothing_but_input_error(tmp_path):
             read_safetensors(path)
         except InputError:
             refused += 1
-    assert refused > start / 3
+    assert refused > start / step / 3
 
 
 @pytest.mark.parametrize("name", ["a.pth", "a.pt", "a.ckpt", "A.PTH", "a.safetensors"])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -14,6 +16,7 @@ from msae_jax.data.classes import conditional
 from msae_jax.errors import InputError
 from msae_jax.models.images import halve
 from msae_jax.train.evaluation import evaluate
+from tests.models.variables import random_variables
 
 OPTIONS = {"image_shape": [6, 5, 2], "channels": [2, 3, 4], "latent_dim": 3}
 RNG = np.random.default_rng(0)
@@ -22,45 +25,47 @@ Y = np.arange(12) % 3
 IMAGES = Dataset("some", Split(X[:8], Y[:8]), Split(X[8:], Y[8:]))
 
 
-def made(**options: int) -> tuple[models.conv_vae.ConvolutionalVae, dict]:
+def made(**options: int) -> tuple[models.conv_vae.ConvolutionalVae, dict, Any]:
+    """Returns a model, variables, and its `apply`, compiled."""
     model = models.build(ModelConfig("conv-vae", OPTIONS | options))
-    return model, dict(models.init_variables(model, jax.random.key(0), model.sample_shape))
+    apply = jax.jit(model.apply, static_argnames="method")
+    return model, random_variables(model), apply
 
 
 def test_it_samples_its_posterior_with_a_key_alone() -> None:
-    model, variables = made()
+    _, variables, apply = made()
     x = jnp.asarray(X / 255.0, jnp.float32)
-    mean = model.apply(variables, x)
+    mean = apply(variables, x)
     np.testing.assert_array_equal(mean.z, mean.mu)
     assert mean.recon.shape == x.shape
     key = jax.random.key(3)
-    drawn = model.apply(variables, x, key=key)
+    drawn = apply(variables, x, key=key)
     noise = jax.random.normal(key, mean.mu.shape)
     expected = mean.mu + np.exp(mean.log_var / 2) * noise
     np.testing.assert_allclose(drawn.z, expected, rtol=1e-6)
-    again = model.apply(variables, drawn.z, method=model.decode)
+    again = apply(variables, drawn.z, method="decode")
     np.testing.assert_allclose(again, drawn.recon, rtol=1e-5, atol=1e-6)
 
 
 def test_the_class_goes_into_encoder_and_decoder() -> None:
-    model, variables = made(classes=3)
+    model, variables, apply = made(classes=3)
     data = conditional(IMAGES)
     assert data.sample_shape == model.sample_shape == (63,)
     x = jnp.asarray(data.train.x / 255.0, jnp.float32)
-    out = model.apply(variables, x)
+    out = apply(variables, x)
     assert out.z.shape == (8, 3)
     assert out.recon.shape == out.target.shape == (8, 60)
     np.testing.assert_array_equal(out.target, x[:, :60])
     # another class of the same image
     other = x.at[:, 60:].set(jnp.roll(x[:, 60:], 1, axis=1))
-    moved = model.apply(variables, other)
+    moved = apply(variables, other)
     assert (np.abs(moved.mu - out.mu).max(axis=1) > 1e-6).all()
     codes = [jnp.concatenate([out.z, marks[:, 60:]], axis=1) for marks in (x, other)]
-    same, else_ = (model.apply(variables, code, method=model.decode) for code in codes)
+    same, else_ = (apply(variables, code, method="decode") for code in codes)
     np.testing.assert_allclose(same, out.recon, rtol=1e-5, atol=1e-6)
     assert (np.abs(else_ - same).max(axis=1) > 1e-7).all()
     with pytest.raises(InputError, match=r"expects \[B, 6\], 3 latents and then the marks of 3"):
-        model.apply(variables, out.z, method=model.decode)
+        apply(variables, out.z, method="decode")
 
 
 def test_images_given_their_class_are_trained_and_evaluated() -> None:

@@ -60,10 +60,17 @@ CASES = {conv: CONVS, conv_transpose: TRANSPOSED}
 
 
 def every(*batches):
+    """All cases in batches of 3, which share a program; other batches are slow."""
     return pytest.mark.parametrize(
         ("op", "name", "batch"),
         [
-            pytest.param(op, name, batch, id=f"{op.__name__}, {name}, batch {batch}")
+            pytest.param(
+                op,
+                name,
+                batch,
+                id=f"{op.__name__}, {name}, batch {batch}",
+                marks=() if batch == 3 else pytest.mark.slow,
+            )
             for op, cases in CASES.items()
             for name in cases
             for batch in batches
@@ -189,7 +196,7 @@ def test_gradients_are_those_of_the_plain_operation(op, name, batch):
     assert_close(got, gradients(lambda x, w: plain(op, x, w, **how), x, w, g))
 
 
-@every(1)
+@every(3)
 def test_gradients_are_finite_differences_of_the_loops(op, name, batch):
     case = CASES[op][name]
     (x, w, g), *_, (dx, dw) = computed(op, name, batch)

@@ -23,7 +23,7 @@ from msae_jax.models.layers import BatchNorm, Conv, ConvTranspose, Linear
 def test_torch_initial_weights(layer, shape: tuple[int, ...], fan_in: int) -> None:
     """U(-b, b), b = fan_in ** -0.5: within bounds, reaching them, with its first four moments."""
     keys = jax.random.split(jax.random.key(0), 40)
-    params = jax.vmap(lambda key: layer.init(key, jnp.zeros(shape))["params"])(keys)
+    params = jax.jit(jax.vmap(lambda key: layer.init(key, jnp.zeros(shape))["params"]))(keys)
     bound = 1 / math.sqrt(fan_in)
     for name in ("kernel", "bias"):
         values = np.asarray(params[name], np.float64).ravel() / bound

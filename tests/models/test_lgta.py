@@ -15,6 +15,7 @@ from msae_jax.data import Dataset, Split
 from msae_jax.errors import InputError
 from msae_jax.models.lgta import Lgta
 from msae_jax.models.recurrent import BidirectionalLstm, SelfAttention, tanh
+from tests.models.variables import random_variables
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(3, 7, 5)).astype(np.float32)
@@ -78,16 +79,18 @@ def test_latents_follow_the_time() -> None:
     assert isinstance(model, Lgta)
     assert (model.latent_grid, model.latent_dim, model.sample_shape) == ((6, 4), 24, (6, 2))
     x = jnp.asarray(RNG.normal(size=(3, 6, 2)), jnp.float32)
-    variables = models.init_variables(model, jax.random.key(0), (6, 2))
-    mean, out = model.apply(variables, x), model.apply(variables, x, key=jax.random.key(2))
+    variables = random_variables(model)
+    apply = jax.jit(model.apply, static_argnames="method")
+    mean, out = apply(variables, x), apply(variables, x, key=jax.random.key(2))
     assert mean.z.shape == out.mu.shape == out.log_var.shape == (3, 24)
     np.testing.assert_array_equal(mean.z, mean.mu)
     noise = jax.random.normal(jax.random.key(2), (3, 24))
     np.testing.assert_allclose(out.z, out.mu + jnp.exp(0.5 * out.log_var) * noise, atol=1e-6)
-    again = model.apply(variables, model.apply(variables, x, method="encode"), method="decode")
+    again = apply(variables, apply(variables, x, method="encode"), method="decode")
     np.testing.assert_allclose(again, mean.recon, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_it_trains_with_equivariance_under_every_transform() -> None:
     x = np.sin(np.arange(8) / 2 + RNG.uniform(0, 6, (16, 1))).astype(np.float32)
     objective = Objective(beta=0.05, equivariance=1.0, anneal_steps=4)

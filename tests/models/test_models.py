@@ -86,7 +86,7 @@ def test_a_wrong_shape_says_what_was_expected(name: str, made: dict[str, tuple])
         model.apply(variables, jnp.zeros((3, 5)))
 
 
-@pytest.mark.parametrize("name", ["vae3", "vae5"])
+@pytest.mark.parametrize("name", ["vae3", pytest.param("vae5", marks=pytest.mark.slow)])
 def test_a_vae_samples_its_posterior(name: str, made: dict[str, tuple]) -> None:
     model, variables, x = made[name]
     x = jnp.repeat(x[:1], 4000, axis=0)

@@ -133,7 +133,7 @@ def test_the_weight_of_its_kl_term_rises_in_the_first_half() -> None:
     x = RNG.normal(size=(8, 24)).astype(np.float32)
     settings = replace(
         recipe("pyramid-vae"),
-        model=ModelConfig("pyramid-vae", {"hidden": 8, "latent_dim": 6}),
+        model=ModelConfig("pyramid-vae", {"pools": [2, 1], "hidden": 8, "latent_dim": 6}),
         optimizer=OptimizerConfig("sgd", 1e-30),
         batch_size=4,
     )

@@ -115,7 +115,14 @@ def test_a_control_of_equal_parameters() -> None:
     assert abs(counts[nearest] - goal) < 200
 
 
-@pytest.mark.parametrize("name", ["baseline-mlp", "msae-mlp", "conv", "superres", "stacked"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "msae-mlp",
+        "superres",  # widths of both kinds
+        *(pytest.param(n, marks=pytest.mark.slow) for n in ("baseline-mlp", "conv", "stacked")),
+    ],
+)
 def test_controls_of_any_model_come_within_two_per_cent(name: str) -> None:
     shape = (28, 28, 1)
     target = ModelConfig("vae5")

@@ -52,7 +52,11 @@ def leaves(tree: Any) -> list[np.ndarray]:
 
 @pytest.mark.parametrize(
     ("settings", "count", "parts"),
-    [(DENSE, 32, 4), (DENSE, 22, 4), (TIMED, 22, 5)],  # 22: parts of 6, 6, 6 and 4
+    [  # 22: parts of 6, 6, 6 and 4
+        pytest.param(DENSE, 32, 4, marks=pytest.mark.slow),
+        (DENSE, 22, 4),
+        (TIMED, 22, 5),
+    ],
 )
 def test_parts_add_up_to_the_batch(settings: TrainConfig, count: int, parts: int) -> None:
     """Parameters after a step of SGD, where a wrong factor of the gradient shows; and metrics."""
@@ -111,9 +115,13 @@ def test_a_key_of_rows_draws_their_rows() -> None:
     np.testing.assert_array_equal(draw(own, 3), draw(key, 3))
 
 
-def test_seeds_in_a_batch_and_devices_that_share_a_batch_accumulate_too() -> None:
+NOISY = replace(TIMED, objective=Objective("gaussian", "sum", 0.1, noise_std=0.1))
+
+
+@pytest.mark.parametrize("plain", [NOISY, pytest.param(TIMED, marks=pytest.mark.slow)])
+def test_seeds_in_a_batch_and_devices_that_share_a_batch_accumulate_too(plain: TrainConfig) -> None:
     """Losses of an epoch, its short batch included: one by one, and both as one batch on two."""
-    settings = replace(TIMED, batch_size=10, accumulate=2)
+    settings = replace(plain, batch_size=10, accumulate=2)
     members = [Member(0), Member(1)]
     task = seeds.make_task(settings, DATA, members)
     found = []

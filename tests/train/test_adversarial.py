@@ -72,8 +72,9 @@ def entropy(logits: jax.Array, is_real: bool) -> jax.Array:
 
 def squared_slope(judge: Any, x: jax.Array) -> jax.Array:
     """Returns |dD/dx|^2 of each sample, one sample after another."""
-    slopes = [jax.grad(lambda one: judge(one[None])[0])(sample) for sample in x]
-    return jnp.stack([jnp.square(slope).sum() for slope in slopes])
+    return jax.lax.map(
+        lambda sample: jnp.square(jax.grad(lambda one: judge(one[None])[0])(sample)).sum(), x
+    )
 
 
 def players(settings: TrainConfig, task: train.Task, state: train.TrainState, x: jax.Array) -> Any:
@@ -105,7 +106,7 @@ def players(settings: TrainConfig, task: train.Task, state: train.TrainState, x:
         nats = 0.5 * (entropy(D(real), True) + against)
         return nats + 0.5 * own.penalty * squared_slope(D, real).mean()
 
-    fixed = model.apply({"params": state.params}, x, key=noise).z
+    fixed = jax.jit(model.apply)({"params": state.params}, x, key=noise).z
 
     def of_model(params: Any) -> jax.Array:
         def D(x: jax.Array) -> Any:
@@ -137,43 +138,51 @@ def test_each_player_follows_its_own_gradient(settings: TrainConfig) -> None:
     task, state = start(settings, data_of(settings))
     after, metrics = step(task, state, x)
     of_model, of_judge = players(settings, task, state, x)
-    loss, gradient = jax.value_and_grad(of_model)(state.params)
+    loss, gradient = jax.jit(jax.value_and_grad(of_model))(state.params)
     np.testing.assert_allclose(metrics.loss, loss, rtol=1e-5)
     expected = jax.tree.map(lambda p, g: p - RATE * g, state.params, gradient)
     assert_close(after.params, expected)
     assert_moved(state.params, after.params)
-    gradient = jax.grad(of_judge)(state.adversary.params)  # type: ignore[union-attr]
+    gradient = jax.jit(jax.grad(of_judge))(state.adversary.params)  # type: ignore[union-attr]
     moment = after.adversary.opt_state[0].mu  # type: ignore[union-attr]
     assert_close(moment, jax.tree.map(lambda g: 0.5 * g, gradient))
 
 
-def test_the_encoder_does_not_play_for_images() -> None:
+@pytest.mark.parametrize("settings", [pytest.param(GAN, marks=pytest.mark.slow), FEATURES])
+def test_the_encoder_does_not_play_for_images(settings: TrainConfig) -> None:
     """Under a weight that drowns all else, the decoder's step changes and the encoder's not."""
     x = jnp.asarray(IMAGES)
     found = []
-    for weight in (1.0, 100.0):
-        opponent = replace(GAN.adversarial, weight=weight)  # type: ignore[type-var]
-        task, state = start(replace(GAN, adversarial=opponent), PICTURES)
+    for weight in (2.0, 100.0):
+        opponent = replace(settings.adversarial, weight=weight)  # type: ignore[type-var]
+        task, state = start(replace(settings, adversarial=opponent), PICTURES)
         found.append(step(task, state, x)[0].params)
     for part in ("encoder", "mu", "log_var"):
         assert_close(found[0][part], found[1][part], 1e-6)
     assert_moved(found[0]["decoder"], found[1]["decoder"])
 
 
-def test_parts_of_a_batch_add_up_to_it() -> None:
+@pytest.mark.parametrize(
+    ("settings", "reduction"),
+    [
+        (LATENTS, "sum"),
+        (FEATURES, "batchmean"),
+        pytest.param(LATENTS, "batchmean", marks=pytest.mark.slow),
+        pytest.param(FEATURES, "sum", marks=pytest.mark.slow),
+    ],
+)
+def test_parts_of_a_batch_add_up_to_it(settings: TrainConfig, reduction: Any) -> None:
     """Both players and what they lose, in parts of 5, 5 and 2."""
-    for settings, reductions in ((LATENTS, ("batchmean", "sum")), (FEATURES, ("sum",))):
-        data = data_of(settings)
-        x = jnp.asarray(data.train.x)
-        for reduction in reductions:
-            plain = replace(settings, objective=replace(settings.objective, reduction=reduction))
-            found = []
-            for parts in (1, 3):
-                task, state = start(replace(plain, accumulate=parts), data)
-                after, metrics = step(task, state, x)
-                moments = after.adversary.opt_state[0].mu  # type: ignore[union-attr]
-                found.append((after.params, moments, metrics))
-            assert_close(found[0], found[1])
+    data = data_of(settings)
+    x = jnp.asarray(data.train.x)
+    plain = replace(settings, objective=replace(settings.objective, reduction=reduction))
+    found = []
+    for parts in (1, 3):
+        task, state = start(replace(plain, accumulate=parts), data)
+        after, metrics = step(task, state, x)
+        moments = after.adversary.opt_state[0].mu  # type: ignore[union-attr]
+        found.append((after.params, moments, metrics))
+    assert_close(found[0], found[1])
 
 
 @pytest.mark.slow

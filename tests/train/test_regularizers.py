@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import flax.linen as nn
@@ -186,10 +185,8 @@ def test_what_an_objective_adds_is_in_the_loss_alone() -> None:
     more, same = losses_of(replace(settings(l1=0.5), optimizer=still))
     jax.tree.map(np.testing.assert_array_equal, same.terms, metrics.terms)
     assert (more > plain).all()
-    summed = [
-        losses_of(replace(settings(reduction="sum", l1=w), optimizer=still))[0] for w in (0, 0.5)
-    ]
-    np.testing.assert_allclose(summed[1] - summed[0], 4 * (more - plain), rtol=1e-3)
+    summed, _ = losses_of(replace(settings(reduction="sum", l1=0.5), optimizer=still))
+    np.testing.assert_allclose(summed, 4 * more, rtol=1e-5)
     bits, _ = losses_of(replace(settings(free_bits=10.0), optimizer=still))
     np.testing.assert_allclose(bits, metrics.terms.recon_nats + 3 * 10.0, rtol=1e-6)
 
@@ -202,6 +199,7 @@ def test_every_term_trains_and_moves_the_weights() -> None:
         assert (np.asarray(moved.terms.mse) != np.asarray(start.terms.mse))[1:].all()
 
 
+@pytest.mark.slow
 def test_the_contractive_term_reaches_convolutions() -> None:
     model = ModelConfig(
         "msae", {"channels": [2, 3], "pooled": [4, 2], "hidden": 4, "latent_dim": 2}
@@ -211,7 +209,8 @@ def test_the_contractive_term_reaches_convolutions() -> None:
     assert (loss > np.asarray(metrics.terms.mse)).all()
 
 
-def test_schedules_go_through_seeds_and_sweeps(tmp_path: Path) -> None:
+@pytest.mark.parametrize("epochs", [2, pytest.param(0, marks=pytest.mark.slow)])
+def test_schedules_go_through_seeds_and_sweeps(epochs: int) -> None:
     annealed = settings(anneal_epochs=2, mmd=0.1, reduction="sum")
     alone = [mj.fit(replace(annealed, seed=seed), DATA).history for seed in (0, 1)]
     together = mj.fit(annealed, DATA, seeds=2)
@@ -220,13 +219,13 @@ def test_schedules_go_through_seeds_and_sweeps(tmp_path: Path) -> None:
     axes = {"beta": [1.0, 4.0], "objective.anneal_epochs": [0, 2]}
     groups = sweep.groups(annealed, axes, 1)
     assert len(groups) == 2  # betas train together
-    for group in groups:
-        swept = mj.fit(group.settings, DATA, seeds=group.members)
-        for point, history in zip(group.points, swept.histories, strict=True):
-            own = mj.fit(override(annealed, point), DATA).history
-            np.testing.assert_allclose(
-                [h["train_loss"] for h in history], [h["train_loss"] for h in own], rtol=1e-6
-            )
+    [group] = [g for g in groups if g.settings.objective.anneal_epochs == epochs]
+    swept = mj.fit(group.settings, DATA, seeds=group.members)
+    for point, history in zip(group.points, swept.histories, strict=True):
+        own = mj.fit(override(annealed, point), DATA).history
+        np.testing.assert_allclose(
+            [h["train_loss"] for h in history], [h["train_loss"] for h in own], rtol=1e-6
+        )
 
 
 def test_bad_values_are_refused() -> None:

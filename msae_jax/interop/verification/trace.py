@@ -5,6 +5,7 @@ A `Trace` has PyTorch's keys and arrangements of axes, whichever side it comes f
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -87,8 +88,7 @@ def start(weights: Weights) -> tuple[train.Task, train.TrainState]:
     """Returns the task and the state that training starts from, its gradients recorded."""
     model, variables, settings, _ = weights
     # Both sides train with Adam at its defaults, whatever the recipe adds to it.
-    adam = OptimizerConfig(learning_rate=settings.optimizer.learning_rate)
-    optimizer = optax.chain(_recorder(), make_optimizer(adam, 1))
+    optimizer = _recording_adam(settings.optimizer.learning_rate)
     own = settings.objective
     # Both sides are given clean inputs, and compute the loss without what regularizers add to it.
     objective = Objective(own.likelihood, own.reduction, own.beta)
@@ -103,6 +103,13 @@ def start(weights: Weights) -> tuple[train.Task, train.TrainState]:
         order_key=order_key,
         noise_key=noise_key,
     )
+
+
+@functools.cache
+def _recording_adam(learning_rate: float) -> optax.GradientTransformation:
+    """Returns Adam that keeps the last gradients; always the same object, as `make_optimizer`."""
+    adam = make_optimizer(OptimizerConfig(learning_rate=learning_rate), 1)
+    return optax.chain(_recorder(), adam)
 
 
 def _recorder() -> optax.GradientTransformation:
@@ -140,33 +147,40 @@ def _activations(
     problem: Problem, variables: Mapping[str, Any], x: jax.Array, key: jax.Array | None, train: bool
 ) -> tuple[Output, Arrays]:
     """Runs the model once; returns its output, and input and output of each layer in the table."""
-    by_path = {layer.flax: layer for layer in problem.layers}
-
-    @jax.jit
-    def run(variables: Any, x: jax.Array) -> tuple[Output, dict[str, jax.Array]]:
-        seen: dict[str, jax.Array] = {}
-
-        def record(call: Any, args: Any, kwargs: Any, context: nn.module.InterceptorContext) -> Any:
-            result = call(*args, **kwargs)
-            layer = by_path.get("/".join(context.module.path))
-            if layer is not None and context.method_name == "__call__":
-                seen[f"input of {layer.torch}"] = args[0]
-                seen[f"output of {layer.torch}"] = result
-            return result
-
-        with nn.intercept_methods(record):
-            out, _ = problem.weights.model.apply(
-                variables, x, key=key, train=train, mutable=["batch_stats"]
-            )
-        return out, seen
-
-    out, seen = run(variables, x)
+    names = tuple((layer.flax, layer.torch) for layer in problem.layers)
+    out, seen = _observed(problem.weights.model, names, variables, x, key, train)
     arranged = {}
     for layer in problem.layers:
         for side, grid in (("input", layer.flatten_in), ("output", layer.flatten_out)):
             name = f"{side} of {layer.torch}"
             arranged[name] = to_torch_axes(seen[name], grid)
     return out, arranged
+
+
+@functools.partial(jax.jit, static_argnames=("model", "names", "train"))
+def _observed(
+    model: nn.Module,
+    names: tuple[tuple[str, str], ...],
+    variables: Mapping[str, Any],
+    x: jax.Array,
+    key: jax.Array | None,
+    train: bool,
+) -> tuple[Output, dict[str, jax.Array]]:
+    """Returns a model's output, and input and output of each layer of `names`, Flax to PyTorch."""
+    by_path = dict(names)
+    seen: dict[str, jax.Array] = {}
+
+    def record(call: Any, args: Any, kwargs: Any, context: nn.module.InterceptorContext) -> Any:
+        result = call(*args, **kwargs)
+        name = by_path.get("/".join(context.module.path))
+        if name is not None and context.method_name == "__call__":
+            seen[f"input of {name}"] = args[0]
+            seen[f"output of {name}"] = result
+        return result
+
+    with nn.intercept_methods(record):
+        out, _ = model.apply(variables, x, key=key, train=train, mutable=["batch_stats"])
+    return out, seen
 
 
 def to_torch_axes(array: Any, grid: tuple[int, ...] | None = None) -> np.ndarray:

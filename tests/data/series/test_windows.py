@@ -94,7 +94,9 @@ def test_training_on_an_index_gives_the_bits_of_training_on_copies(pipeline: str
         np.testing.assert_array_equal(a, b)
 
 
-@pytest.mark.parametrize("augment", ["", "jitter:0.1,drift:0.1"])
+@pytest.mark.parametrize(
+    "augment", [pytest.param("", marks=pytest.mark.slow), "jitter:0.1,drift:0.1"]
+)
 def test_a_run_with_gaps_is_resumed_bit_for_bit(tmp_path: Path, augment: str) -> None:
     settings = replace(SETTINGS, objective=Objective(augment=augment))
     values = wave()

@@ -22,8 +22,8 @@ QUICK = ("dense", "conv-norm", "lstm", "transformer")
 """One of each kind of layers; the sweep over all families is slow."""
 
 
-def swept(*names):
-    marked = [n if n in QUICK else pytest.param(n, marks=pytest.mark.slow) for n in names]
+def swept(*names, quick=QUICK):
+    marked = [n if n in quick else pytest.param(n, marks=pytest.mark.slow) for n in names]
     return pytest.mark.parametrize("name", marked)
 
 
@@ -119,7 +119,7 @@ def compare(folder, name, monkeypatch, **settings):
     return read, found
 
 
-@swept(*families.FAMILIES)
+@swept(*families.FAMILIES, quick=("dense", "conv-norm"))  # gradients compile for long
 def test_outputs_and_gradients(name, tmp_path, monkeypatch):
     read, found = compare(tmp_path, name, monkeypatch)
     assert not found.buffers

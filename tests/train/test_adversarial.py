@@ -166,7 +166,7 @@ def test_the_encoder_does_not_play_for_images(settings: TrainConfig) -> None:
     ("settings", "reduction"),
     [
         (LATENTS, "sum"),
-        (FEATURES, "batchmean"),
+        pytest.param(FEATURES, "batchmean", marks=pytest.mark.slow),
         pytest.param(LATENTS, "batchmean", marks=pytest.mark.slow),
         pytest.param(FEATURES, "sum", marks=pytest.mark.slow),
     ],
@@ -243,9 +243,9 @@ def test_layer_norm_is_of_each_sample() -> None:
     np.testing.assert_allclose(got, (h - mean) / std, atol=1e-5)
     judge = ImageDiscriminator(2)
     x = jnp.asarray(IMAGES)
-    variables = judge.init(jax.random.key(0), x)
-    logits, features = judge.apply(variables, x)
-    alone = judge.apply(variables, x[3:4])
+    variables = jax.jit(judge.init)(jax.random.key(0), x)
+    logits, features = jax.jit(judge.apply)(variables, x)
+    alone = jax.jit(judge.apply)(variables, x[3:4])
     np.testing.assert_allclose(alone[0], logits[3:4], atol=1e-6)
     np.testing.assert_allclose(jnp.square(features).mean(axis=1), 1.0, atol=1e-3)
 

@@ -209,20 +209,26 @@ def test_the_contractive_term_reaches_convolutions() -> None:
     assert (loss > np.asarray(metrics.terms.mse)).all()
 
 
-@pytest.mark.parametrize("epochs", [2, pytest.param(0, marks=pytest.mark.slow)])
-def test_schedules_go_through_seeds_and_sweeps(epochs: int) -> None:
-    annealed = settings(anneal_epochs=2, mmd=0.1, reduction="sum")
-    alone = [mj.fit(replace(annealed, seed=seed), DATA).history for seed in (0, 1)]
-    together = mj.fit(annealed, DATA, seeds=2)
+ANNEALED = settings(anneal_epochs=2, mmd=0.1, reduction="sum")
+
+
+@pytest.mark.slow
+def test_schedules_go_through_seeds() -> None:
+    alone = [mj.fit(replace(ANNEALED, seed=seed), DATA).history for seed in (0, 1)]
+    together = mj.fit(ANNEALED, DATA, seeds=2)
     for own, one in zip(together.histories, alone, strict=True):
         assert [h["train_loss"] for h in own] == [h["train_loss"] for h in one]
+
+
+@pytest.mark.parametrize("epochs", [2, pytest.param(0, marks=pytest.mark.slow)])
+def test_schedules_go_through_sweeps(epochs: int) -> None:
     axes = {"beta": [1.0, 4.0], "objective.anneal_epochs": [0, 2]}
-    groups = sweep.groups(annealed, axes, 1)
+    groups = sweep.groups(ANNEALED, axes, 1)
     assert len(groups) == 2  # betas train together
     [group] = [g for g in groups if g.settings.objective.anneal_epochs == epochs]
     swept = mj.fit(group.settings, DATA, seeds=group.members)
     for point, history in zip(group.points, swept.histories, strict=True):
-        own = mj.fit(override(annealed, point), DATA).history
+        own = mj.fit(override(ANNEALED, point), DATA).history
         np.testing.assert_allclose(
             [h["train_loss"] for h in history], [h["train_loss"] for h in own], rtol=1e-6
         )

@@ -124,7 +124,7 @@ NOISY = replace(TIMED, objective=Objective("gaussian", "sum", 0.1, noise_std=0.1
 def test_seeds_in_a_batch_and_devices_that_share_a_batch_accumulate_too(
     plain: TrainConfig, count: int
 ) -> None:
-    """Losses of an epoch, of 32 samples with a short batch: one by one, and both as one batch on two."""
+    """Losses of an epoch, 32 samples' short batch included: one by one, both in a batch on two."""
     settings = replace(plain, batch_size=10, accumulate=2)
     members = [Member(0), Member(1)]
     task = seeds.make_task(settings, DATA, members)

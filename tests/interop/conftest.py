@@ -25,7 +25,7 @@ REFERENCE = Path(
 Shapes = dict[str, tuple[int, ...]]
 
 
-@pytest.fixture(scope="module", autouse=True)
+@pytest.fixture(scope="module")
 def one_thread_of_pytorch() -> Iterator[None]:
     """With more, on tensors as small as here, PyTorch's threads wait for longer than they work."""
     torch = sys.modules.get("torch")

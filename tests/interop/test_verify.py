@@ -28,6 +28,8 @@ torch = pytest.importorskip("torch", reason="PyTorch is not installed (the torch
 
 from msae_jax.models import torch_reference  # noqa: E402
 
+pytestmark = pytest.mark.usefixtures("one_thread_of_pytorch")
+
 # Small enough to compile quickly; square where a transposition would else be seen by its shape.
 SIZES = {
     "msae": {"channels": [4, 6], "hidden": 12, "latent_dim": 9},

@@ -16,6 +16,8 @@ from msae_jax.interop.verification import verify as v
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed (the torch extra)")
 
+pytestmark = pytest.mark.usefixtures("one_thread_of_pytorch")
+
 # Odd sides in every combination with 4, and another height than width.
 CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "conv": ("conv", {"image_shape": [9, 6, 3], "channels": [4, 6, 8], "latent_dim": 8}),

@@ -64,7 +64,7 @@ def test_a_shape_that_a_run_took_from_its_data_is_kept(tmp_path: Path, random_st
     assert found.config.model.options == {"image_shape": [8, 32, 1], **sizes}
 
 
-@pytest.mark.parametrize("name", ["conv", "vae3"])
+@pytest.mark.parametrize("name", ["conv", pytest.param("vae3", marks=pytest.mark.slow)])
 def test_through_a_run_directory_and_back(
     name: str, tmp_path: Path, random_state_dict, same_bits
 ) -> None:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
-import os
-import signal
+import shutil
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
-import filelock
 import numpy as np
 import pytest
 
@@ -25,10 +24,41 @@ SETTINGS = TrainConfig(
 )
 
 
-def _hold(path: str, ready: multiprocessing.synchronize.Event) -> None:
-    with filelock.FileLock(path):
-        ready.set()
-        signal.pause()
+HOLD = """
+import signal, sys, filelock
+with filelock.FileLock(sys.argv[1]):
+    print("held", flush=True)
+    signal.pause()
+"""
+
+
+@pytest.fixture(scope="module")
+def finished(signals: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of SETTINGS, of seed 0 and two epochs."""
+    out = tmp_path_factory.mktemp("finished") / "run"
+    fit_one(SETTINGS, signals, out=out)
+    return out
+
+
+@pytest.fixture(scope="module")
+def first(signals: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of one epoch."""
+    out = tmp_path_factory.mktemp("first") / "run"
+    fit_one(replace(SETTINGS, epochs=1), signals, out=out)
+    return out
+
+
+@pytest.fixture(scope="module")
+def pair(signals: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of the seeds 0 and 4, of two epochs."""
+    out = tmp_path_factory.mktemp("pair") / "run"
+    fit_many(SETTINGS, [Member(0), Member(4)], signals, out=out)
+    return out
+
+
+def copied(run: Path, tmp_path: Path) -> Path:
+    """Returns a copy of a run to damage."""
+    return Path(shutil.copytree(run, tmp_path / "run"))
 
 
 def test_the_second_writer_is_told_at_once_and_a_dead_one_does_not_block(
@@ -36,18 +66,16 @@ def test_the_second_writer_is_told_at_once_and_a_dead_one_does_not_block(
 ) -> None:
     out = tmp_path / "run"
     out.mkdir()
-    context = multiprocessing.get_context("spawn")
-    ready = context.Event()
-    other = context.Process(target=_hold, args=(str(out / directory.LOCK), ready))
-    other.start()
-    assert ready.wait(60)
+    command = [sys.executable, "-c", HOLD, str(out / directory.LOCK)]
+    other = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert other.stdout is not None
+    assert other.stdout.readline() == "held\n"
     for resume in (False, True):
         with pytest.raises(InputError, match="another process is writing to"):
             fit_one(SETTINGS, signals, out=out, resume=resume)
     assert [path.name for path in out.iterdir()] == [directory.LOCK]
-    assert other.pid is not None
-    os.kill(other.pid, signal.SIGKILL)
-    other.join()
+    other.kill()
+    other.communicate()
     assert len(fit_one(SETTINGS, signals, out=out).history) == 2
 
 
@@ -64,10 +92,11 @@ def changed(path: Path, before: str, after: str) -> None:
     path.write_text(text.replace(before, after))
 
 
-def test_a_configuration_that_was_changed_is_refused(signals: Dataset, tmp_path: Path) -> None:
+def test_a_configuration_that_was_changed_is_refused(
+    finished: Path, signals: Dataset, tmp_path: Path
+) -> None:
     """One flipped bit, 0.001 to 0.003: the checkpoint knows better."""
-    out = tmp_path / "run"
-    fit_one(SETTINGS, signals, out=out)
+    out = copied(finished, tmp_path)
     changed(out / "config.json", "0.001", "0.003")
     settings = replace(directory.read_config(out), epochs=3)
     assert settings.optimizer == OptimizerConfig(learning_rate=0.003)
@@ -80,51 +109,50 @@ def test_a_configuration_that_was_changed_is_refused(signals: Dataset, tmp_path:
 
 @pytest.mark.parametrize("content", [None, b"", b"[]", b"\xff", b'{"seed": 7, "epochs": 9}'])
 def test_a_run_goes_on_under_the_configuration_of_its_checkpoint(
-    signals: Dataset, tmp_path: Path, content: bytes | None
+    finished: Path, signals: Dataset, tmp_path: Path, content: bytes | None
 ) -> None:
     """More epochs would be accepted of a user, and are not of a damaged file."""
-    out = tmp_path / "run"
-    fit_one(replace(SETTINGS, seed=3), signals, out=out)
+    out = copied(finished, tmp_path)
     before = (out / "config.json").read_bytes()
     (out / "config.json").unlink()
     if content is not None:
         (out / "config.json").write_bytes(content)
     with pytest.warns(UserWarning, match="the newest checkpoint holds counts"):
         settings = checkpoint.read_config(out)
-    assert settings == replace(SETTINGS, seed=3)
+    assert settings == SETTINGS
     with pytest.warns(UserWarning, match="the newest checkpoint holds counts"):
         fit_one(settings, signals, out=out, resume=True)
     assert (out / "config.json").read_bytes() == before
 
 
-def test_more_epochs_that_were_asked_for_are_no_damage(signals: Dataset, tmp_path: Path) -> None:
+def test_more_epochs_that_were_asked_for_are_no_damage(finished: Path, tmp_path: Path) -> None:
     """A run that was killed before the next checkpoint."""
-    fit_one(SETTINGS, signals, out=tmp_path / "run")
-    directory.make(tmp_path / "run", replace(SETTINGS, epochs=5), [Member(0)])
-    assert checkpoint.read_config(tmp_path / "run").epochs == 5
+    out = copied(finished, tmp_path)
+    directory.make(out, replace(SETTINGS, epochs=5), [Member(0)])
+    assert checkpoint.read_config(out).epochs == 5
 
 
-def test_a_damaged_log_is_written_anew(signals: Dataset, tmp_path: Path) -> None:
-    fit_one(SETTINGS, signals, out=tmp_path)
-    log = tmp_path / "metrics.jsonl"
+def test_a_damaged_log_is_written_anew(finished: Path, signals: Dataset, tmp_path: Path) -> None:
+    out = copied(finished, tmp_path)
+    log = out / "metrics.jsonl"
     before = log.read_bytes()
     log.write_bytes(b"\0" + before[:50])
-    fit_one(SETTINGS, signals, out=tmp_path, resume=True)
+    fit_one(SETTINGS, signals, out=out, resume=True)
     assert log.read_bytes() == before
 
 
 @pytest.mark.parametrize("content", [b"{", b"[]", b'{"metrics": 5}', None])
 def test_a_damaged_record_of_orbax_hurts_nothing(
-    signals: Dataset, tmp_path: Path, content: bytes | None
+    finished: Path, signals: Dataset, tmp_path: Path, content: bytes | None
 ) -> None:
     """Orbax keeps it in every checkpoint and reads it where training goes on."""
-    fit_one(SETTINGS, signals, out=tmp_path)
-    record = tmp_path / "checkpoints" / "1" / "_CHECKPOINT_METADATA"
+    out = copied(finished, tmp_path)
+    record = out / "checkpoints" / "1" / "_CHECKPOINT_METADATA"
     assert record.exists()
     record.unlink()
     if content is not None:
         record.write_bytes(content)
-    longer = fit_one(replace(SETTINGS, epochs=3), signals, out=tmp_path, resume=True)
+    longer = fit_one(replace(SETTINGS, epochs=3), signals, out=out, resume=True)
     assert (len(longer.history), longer.messages) == (3, [])
 
 
@@ -146,40 +174,38 @@ def test_a_damaged_record_of_orbax_hurts_nothing(
     ],
 )
 def test_a_record_with_other_values_is_one_line_even_under_a_digest(
-    signals: Dataset, tmp_path: Path, name: str, value: object
+    first: Path, tmp_path: Path, name: str, value: object
 ) -> None:
-    fit_one(replace(SETTINGS, epochs=1), signals, out=tmp_path)
-    meta = tmp_path / "checkpoints" / "1" / "meta" / "metadata"
+    out = copied(first, tmp_path)
+    meta = out / "checkpoints" / "1" / "meta" / "metadata"
     content = json.loads(meta.read_text())["content"] | {name: value}
     meta.write_text(json.dumps({"content": content, "sha256": store._digest_json(content)}))
     with pytest.raises(CheckpointError, match=r"not written by msae_jax|has format"):
-        checkpoint.load(tmp_path)
+        checkpoint.load(out)
 
 
-def test_a_checkpoint_that_lacks_a_newer_field_is_of_its_run(
-    signals: Dataset, tmp_path: Path
-) -> None:
+def test_a_checkpoint_that_lacks_a_newer_field_is_of_its_run(first: Path, tmp_path: Path) -> None:
     """Another version wrote it; the field has its default."""
-    fit_one(replace(SETTINGS, epochs=1), signals, out=tmp_path)
-    meta = tmp_path / "checkpoints" / "1" / "meta" / "metadata"
+    out = copied(first, tmp_path)
+    meta = out / "checkpoints" / "1" / "meta" / "metadata"
     content = json.loads(meta.read_text())["content"]
     del content["config"]["objective"]["noise_std"]
     meta.write_text(json.dumps({"content": content, "sha256": store._digest_json(content)}))
-    assert checkpoint.load(tmp_path).epoch == 1
-    directory.make(tmp_path, replace(SETTINGS, epochs=9), [Member(0)])
-    assert checkpoint.load(tmp_path, best=True).epoch == 1
+    assert checkpoint.load(out).epoch == 1
+    directory.make(out, replace(SETTINGS, epochs=9), [Member(0)])
+    assert checkpoint.load(out, best=True).epoch == 1
 
 
 @pytest.mark.parametrize("text", ["5", "[]", '{"model": 3}'])
 def test_a_signed_configuration_that_is_none_is_one_line(
-    signals: Dataset, tmp_path: Path, text: str
+    first: Path, tmp_path: Path, text: str
 ) -> None:
-    fit_one(replace(SETTINGS, epochs=1), signals, out=tmp_path)
-    (tmp_path / "config.json").write_text(text)
+    out = copied(first, tmp_path)
+    (out / "config.json").write_text(text)
     signed = {"members": [], "sha256": directory._digest([], text.encode())}
-    (tmp_path / "seeds.json").write_text(json.dumps(signed))
+    (out / "seeds.json").write_text(json.dumps(signed))
     with pytest.raises(CheckpointError, match=r"of another run: .*"):
-        checkpoint.load(tmp_path)
+        checkpoint.load(out)
 
 
 @pytest.mark.parametrize("name", ["config.json", "seeds.json"])
@@ -193,10 +219,9 @@ def test_before_there_is_a_checkpoint_a_digest_tells(tmp_path: Path, name: str) 
 
 @pytest.mark.parametrize("content", [None, b"", b"[]", b"\xff", b"[" * 100_000])
 def test_seeds_are_those_of_the_checkpoint_whatever_the_file_says(
-    signals: Dataset, tmp_path: Path, content: bytes | None
+    pair: Path, signals: Dataset, tmp_path: Path, content: bytes | None
 ) -> None:
-    out = tmp_path / "run"
-    fit_many(SETTINGS, [Member(0), Member(4)], signals, out=out)
+    out = copied(pair, tmp_path)
     (out / "seeds.json").unlink()
     if content is not None:
         (out / "seeds.json").write_bytes(content)
@@ -227,25 +252,25 @@ def test_a_directory_that_is_moved_ends_the_run(signals: Dataset, tmp_path: Path
     )
 
 
-def test_a_checkpoint_of_a_later_format_is_named(signals: Dataset, tmp_path: Path) -> None:
-    fit_one(replace(SETTINGS, epochs=1), signals, out=tmp_path / "run")
-    meta = tmp_path / "run" / "checkpoints" / "1" / "meta" / "metadata"
+def test_a_checkpoint_of_a_later_format_is_named(first: Path, tmp_path: Path) -> None:
+    out = copied(first, tmp_path)
+    meta = out / "checkpoints" / "1" / "meta" / "metadata"
     content = json.loads(meta.read_text())["content"] | {"format": store.FORMAT + 1}
     meta.write_text(json.dumps({"content": content, "sha256": store._digest_json(content)}))
     with pytest.raises(CheckpointError, match=r"has format 3, .* reads up to 2"):
-        checkpoint.load(tmp_path / "run")
+        checkpoint.load(out)
 
 
 @pytest.mark.parametrize("damage", [b"", b"{}", b"\xff", b'{"test_loss": "x"}'])
 def test_a_damaged_file_of_metrics_beside_a_checkpoint_hurts_nothing(
-    signals: Dataset, tmp_path: Path, damage: bytes
+    finished: Path, signals: Dataset, tmp_path: Path, damage: bytes
 ) -> None:
     """Checkpoints of format 1 had Orbax's own record of metrics beside them."""
-    fit_one(SETTINGS, signals, out=tmp_path / "run")
+    out = copied(finished, tmp_path)
     for number in ("1", "2"):
-        folder = tmp_path / "run" / "checkpoints" / number / "metrics"
+        folder = out / "checkpoints" / number / "metrics"
         folder.mkdir()
         (folder / "metrics").write_bytes(damage)
-    assert checkpoint.load(tmp_path / "run", best=True).epoch in (1, 2)
-    longer = fit_one(replace(SETTINGS, epochs=3), signals, out=tmp_path / "run", resume=True)
+    assert checkpoint.load(out, best=True).epoch in (1, 2)
+    longer = fit_one(replace(SETTINGS, epochs=3), signals, out=out, resume=True)
     assert (len(longer.history), longer.messages) == (3, [])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -30,7 +31,7 @@ from tests.cli.in_process import msae
 SETTINGS = TrainConfig(
     ModelConfig("baseline", {"hidden": [8], "latent_dim": 4}),
     optimizer=OptimizerConfig("adamw", 1e-2, weight_decay=0.01, no_decay="bias", ema=0.9),
-    batch_size=32,
+    batch_size=30,
     accumulate=3,
     freeze="decoder/linear_1",
     epochs=4,
@@ -80,10 +81,18 @@ def whole(signals: Dataset) -> tuple[Ensemble, Log]:
     return done, log
 
 
+@pytest.fixture(scope="module")
+def alone(signals: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run directory of the first seed alone."""
+    out = tmp_path_factory.mktemp("switches") / "alone"
+    mj.fit(SETTINGS, signals, out=out)
+    return out
+
+
 def test_a_run_that_stops_in_a_callback_goes_on_to_the_same_bits(
     whole: tuple[Ensemble, Log], signals: Dataset, tmp_path: Path
 ) -> None:
-    """Average, parts, masks and frozen variables included, over seeds; one is added later."""
+    """Average, parts, masks and frozen variables included, over seeds."""
     out = tmp_path / "run"
     log = Log(fail_after=2, run=out)
     with pytest.raises(RuntimeError, match="out of paper"):
@@ -97,10 +106,15 @@ def test_a_run_that_stops_in_a_callback_goes_on_to_the_same_bits(
     assert isinstance(resumed, Ensemble)
     assert_equal_trees(resumed.weights, whole[0].weights)
     assert_equal_trees(checkpoint.load_all(out).variables["params"], whole[0].weights["params"])
-    more = mj.fit(SETTINGS, signals, seeds=3, out=out, resume=True)
+
+
+def test_a_seed_that_is_added_is_that_seed_of_many(
+    whole: tuple[Ensemble, Log], alone: Path, signals: Dataset, tmp_path: Path
+) -> None:
+    out = shutil.copytree(alone, tmp_path / "run")
+    more = mj.fit(SETTINGS, signals, seeds=2, out=out, resume=True)
     assert isinstance(more, Ensemble)
-    alone = mj.fit(replace(SETTINGS, seed=2), signals)
-    assert_equal_trees(more.variables(2), alone.variables)  # type: ignore[operator,union-attr]
+    assert_equal_trees(more.weights, whole[0].weights)
 
 
 def test_what_is_tested_and_kept_is_the_moving_average(
@@ -122,15 +136,14 @@ def test_what_is_tested_and_kept_is_the_moving_average(
 
 
 def test_weights_that_were_converted_train_on(
-    whole: tuple[Ensemble, Log], signals: Dataset, tmp_path: Path
+    alone: Path, signals: Dataset, tmp_path: Path
 ) -> None:
     """A run made of a run with a moving average: both of its copies are the weights given."""
-    out, made = tmp_path / "run", tmp_path / "made"
-    mj.fit(replace(SETTINGS, epochs=1), signals, out=out)
-    given = w.convert(out, made)
+    made = tmp_path / "made"
+    given = w.convert(alone, made)
     assert given.config.optimizer.ema == 0.9
-    resumed = mj.fit(replace(SETTINGS, epochs=2), signals, out=made, resume=True)
-    begun = mj.fit(replace(SETTINGS, epochs=2), signals, init=given.variables)
+    resumed = mj.fit(SETTINGS, signals, out=made, resume=True)
+    begun = mj.fit(SETTINGS, signals, init=given.variables)
     assert_equal_trees(resumed.variables, begun.variables)
 
 
@@ -185,6 +198,7 @@ COMMAND = [
 ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_killed_process_resumes_bit_for_bit(tmp_path: Path) -> None:
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     assert msae(*COMMAND, "--out", whole) == 0
@@ -210,8 +224,7 @@ def test_a_killed_process_resumes_bit_for_bit(tmp_path: Path) -> None:
     assert content[0]["training"] == content[1]["training"]
 
 
-def test_another_moving_average_is_another_run(signals: Dataset, tmp_path: Path) -> None:
-    mj.fit(replace(SETTINGS, epochs=1), signals, out=tmp_path / "run")
+def test_another_moving_average_is_another_run(alone: Path, signals: Dataset) -> None:
     other = replace(SETTINGS, optimizer=replace(SETTINGS.optimizer, ema=0.5), freeze="")
     with pytest.raises(InputError, match=r"freeze was .*; optimizer.ema was 0.9, is 0.5"):
-        mj.fit(other, signals, out=tmp_path / "run", resume=True)
+        mj.fit(other, signals, out=alone, resume=True)

@@ -22,9 +22,10 @@ SETTINGS = TrainConfig(
 )
 
 
-@pytest.fixture
-def grown(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def grown(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run on a file of 60 samples, to which ten more are then appended."""
+    tmp_path = tmp_path_factory.mktemp("grown")
     x = np.random.default_rng(0).normal(size=(70, 12)).astype(np.float32)
     np.save(tmp_path / "x.npy", x[:60])
     fit_one(replace(SETTINGS, data=str(tmp_path / "x.npy")), out=tmp_path / "run")

@@ -23,7 +23,7 @@ from tests.cli.in_process import msae
 from tests.interop import pt2_by_hand
 
 MODEL = ModelConfig("baseline", {"hidden": [8], "latent_dim": 4})
-FIRST = TrainConfig(MODEL, batch_size=32, epochs=1)
+FIRST = TrainConfig(MODEL, batch_size=30, epochs=1)
 STILL = OptimizerConfig("sgd", 1e-30)  # adds less than the last bit of any weight
 pytestmark = pytest.mark.usefixtures("all_quick_to_compile")
 
@@ -130,7 +130,16 @@ def test_the_command_takes_the_model_from_the_weights(
     trained: Path, signals: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
     np.save(tmp_path / "x.npy", signals.train.x)
-    options = ("--data", tmp_path / "x.npy", "--epochs", 1, "--freeze", "encoder")
+    options = (
+        "--data",
+        tmp_path / "x.npy",
+        "--epochs",
+        1,
+        "--freeze",
+        "encoder",
+        "--batch-size",
+        45,
+    )
     for name in ("one.pth", "many"):
         out = tmp_path / f"from-{name}"
         more = ("--seeds", 2) if name == "many" else ("--set", "activation=relu")

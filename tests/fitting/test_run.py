@@ -19,6 +19,7 @@ from msae_jax.data import Dataset, Split
 from msae_jax.errors import DivergedError, InputError
 from msae_jax.fitting.loop import fit_one
 from msae_jax.runs import checkpoint
+from msae_jax.runs.history import DUEL_COLUMNS
 
 SETTINGS = TrainConfig(model=ModelConfig("baseline"), batch_size=30, epochs=4)
 
@@ -30,6 +31,7 @@ def test_training_lowers_the_loss_and_logs_every_metric(signals: Dataset) -> Non
     assert [line["epoch"] for line in lines] == list(range(1, 16))
     assert lines[-1]["step"] == 15 * 5
     assert set(METRICS) < set(lines[0])
+    assert not set(DUEL_COLUMNS) & set(lines[0])
     assert lines[-1]["test_mse"] < 0.2 * lines[0]["test_mse"]
 
 

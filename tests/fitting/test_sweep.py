@@ -4,10 +4,13 @@ import csv
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 from msae_jax.config import ModelConfig, TrainConfig
+from msae_jax.data import Dataset
 from msae_jax.errors import InputError
 from msae_jax.fitting import loop, sweep
 
@@ -19,12 +22,26 @@ SETTINGS = TrainConfig(
 )
 
 
-@pytest.fixture
-def few(signals, tmp_path: Path) -> TrainConfig:
-    import numpy as np
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("sweep")
 
-    np.save(tmp_path / "few.npy", signals.train.x)
-    return replace(SETTINGS, data=str(tmp_path / "few.npy"))
+
+@pytest.fixture(scope="module")
+def few(signals: Dataset, folder: Path) -> TrainConfig:
+    np.save(folder / "few.npy", signals.train.x)
+    return replace(SETTINGS, data=str(folder / "few.npy"))
+
+
+@pytest.fixture(scope="module")
+def swept(few: TrainConfig, folder: Path) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """The rows of a sweep in `out`, and of the same with a value and a seed more."""
+    rates = {"lr": [1e-3, 1e-2]}
+    first = sweep.run(few, rates | {"latent_dim": [2]}, 1, out=folder / "out")
+    with pytest.raises(InputError, match="is not empty"):
+        sweep.run(few, rates | {"latent_dim": [2]}, 1, out=folder / "out")
+    axes = rates | {"latent_dim": [2, 3]}
+    return first, sweep.run(few, axes, 2, out=folder / "out", resume=True)
 
 
 @pytest.mark.parametrize(
@@ -58,11 +75,10 @@ def test_configurations_of_equal_shapes_train_together() -> None:
 
 
 def test_a_sweep_gives_a_row_a_seed_that_its_own_run_would_give(
-    few: TrainConfig, tmp_path: Path
+    few: TrainConfig, swept: tuple[list[dict[str, Any]], ...], folder: Path
 ) -> None:
     """Losses to 1e-5 relative: tuned members multiply by their learning rate as an array."""
-    axes = {"lr": [1e-3, 1e-2], "latent_dim": [2, 3]}
-    rows = sweep.run(few, axes, 2, out=tmp_path / "out")
+    rows = swept[1]
     assert len(rows) == 8
     row = next(
         r
@@ -76,19 +92,21 @@ def test_a_sweep_gives_a_row_a_seed_that_its_own_run_would_give(
         optimizer=replace(few.optimizer, learning_rate=1e-2),
     )
     assert row["test_mse"] == pytest.approx(loop.fit_one(own).history[-1]["test_mse"], rel=1e-5)
-    with (tmp_path / "out/table.csv").open() as file:
+    with (folder / "out/table.csv").open() as file:
         listed = list(csv.DictReader(file))
     assert [float(r["test_mse"]) for r in listed] == [r["test_mse"] for r in rows]
-    assert json.loads((tmp_path / "out/table.json").read_text())[0]["seed"] == 0
+    assert json.loads((folder / "out/table.json").read_text())[0]["seed"] == 0
 
 
-def test_a_sweep_resumes_and_grows(few: TrainConfig, tmp_path: Path) -> None:
-    first = sweep.run(few, {"latent_dim": [2]}, 1, out=tmp_path / "out")
-    with pytest.raises(InputError, match="is not empty"):
-        sweep.run(few, {"latent_dim": [2]}, 1, out=tmp_path / "out")
-    grown = sweep.run(few, {"latent_dim": [2, 3]}, 2, out=tmp_path / "out", resume=True)
-    assert [(r["latent_dim"], r["seed"]) for r in grown] == [(2, 0), (2, 1), (3, 0), (3, 1)]
-    assert grown[0] == first[0]
+def test_a_sweep_resumes_and_grows(swept: tuple[list[dict[str, Any]], ...]) -> None:
+    first, grown = swept
+    rate = "optimizer.learning_rate"
+    found = {latent: [] for latent in (2, 3)}
+    for row in grown:
+        found[row["latent_dim"]].append((row[rate], row["seed"]))
+    assert found[2] == [(1e-3, 0), (1e-2, 0), (1e-3, 1), (1e-2, 1)]
+    assert found[3] == [(1e-3, 0), (1e-3, 1), (1e-2, 0), (1e-2, 1)]
+    assert grown[:2] == first
 
 
 def test_seeds_are_no_axis() -> None:

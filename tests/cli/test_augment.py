@@ -33,7 +33,18 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
             time = START + np.timedelta64(60 * int(i), "s")
             writer.writerow([time, f"{a[i]:.3f}", f"{b[i]:.6f}", int(i in (7, 8))])
     small = ["--model", "baseline-mlp", "--set", "hidden=[32]", "--set", "latent_dim=4"]
-    options = ["--window", "16", "--epochs", "40", "--seeds", "2", "--batch-size", "39"]
+    options = [
+        "--window",
+        "16",
+        "--epochs",
+        "40",
+        "--set",
+        "checkpoint_every=40",
+        "--seeds",
+        "2",
+        "--batch-size",
+        "39",
+    ]
     assert msae("train", *small, "--data", folder / "x.csv", *options, "--out", folder / "run") == 0
     return folder
 

@@ -41,7 +41,18 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("detect")
     data = write(folder / "x.csv")
     small = ["--model", "baseline-mlp", "--set", "hidden=[32]", "--set", "latent_dim=4"]
-    options = ["--window", "16", "--epochs", "60", "--train-points", "500", "--seeds", "2"]
+    options = [
+        "--window",
+        "16",
+        "--epochs",
+        "60",
+        "--set",
+        "checkpoint_every=60",
+        "--train-points",
+        "500",
+        "--seeds",
+        "2",
+    ]
     options += ["--batch-size", "97"]  # a fifth of the windows
     assert msae("train", *small, "--data", data, *options, "--out", folder / "run") == 0
     return folder

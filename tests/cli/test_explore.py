@@ -133,7 +133,14 @@ def series_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for i in t:
             writer.writerow([start + np.timedelta64(i, "h"), values[i], int(430 <= i < 436)])
     train = ["train", "--model", "baseline-mlp", "--data", folder / "x.csv", "--window", "16"]
-    more = ["--epochs", "8", "--batch-size", "67"]  # a fifth of the windows
+    more = [
+        "--epochs",
+        "8",
+        "--set",
+        "checkpoint_every=8",
+        "--batch-size",
+        "67",
+    ]  # a fifth of the windows
     assert msae(*train, *SMALL, *more, "--out", folder / "run") == 0
     return folder / "run"
 

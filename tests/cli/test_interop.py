@@ -142,6 +142,7 @@ def test_a_broken_mapping_is_exit_status_1(
     assert json.loads((tmp_path / "c.json").read_text())["passed"] is False
 
 
+@pytest.mark.slow
 def test_verify_with_pytorch_compares_everything(weights: Path, capsys) -> None:
     pytest.importorskip("torch", reason="PyTorch is not installed (the torch extra)")
     assert msae("verify", weights, "--data", "sines") == 0

@@ -77,6 +77,7 @@ def test_the_home_folder_behind_an_equals_sign(
     assert not (tmp_path / "~").exists()
 
 
+@pytest.mark.slow
 def test_training_without_standard_error(labelled: Path, tmp_path: Path) -> None:
     command = ["train", *SMALL, "--data", str(labelled), "--label", "kind", "--out", "run"]
     got = subprocess.run(

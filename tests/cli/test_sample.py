@@ -14,7 +14,7 @@ from tests.cli.in_process import msae
 
 pytestmark = pytest.mark.usefixtures("all_quick_to_compile")
 
-SMALL = ("--epochs", 1, "--set", "hidden=[16]", "--set", "latent_dim=2")
+SMALL = ("--epochs", 1, "--set", "hidden=[16]", "--set", "latent_dim=2", "--batch-size", 479)
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
+import io
 import json
 from pathlib import Path
 
@@ -70,12 +72,20 @@ def test_the_spread_is_split_among_its_sources(
     assert len(set(noise)) == 1
 
 
-def test_a_sweep_is_one_table(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    axes = ("--sweep", "lr=1e-3,1e-2", "--sweep", "latent_dim=2,3")
-    assert msae("train", *SMALL, "--seeds", 2, *axes, "--out", tmp_path / "s") == 0
-    text = capsys.readouterr().out
-    assert "optimizer.learning_rate=0.01, latent_dim=3: test MSE" in text
-    assert len(json.loads((tmp_path / "s/table.json").read_text())) == 8
+@pytest.fixture(scope="module")
+def swept(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """A sweep over what one program trains, half of it to divergence, and what it printed."""
+    out, printed = tmp_path_factory.mktemp("swept") / "s", io.StringIO()
+    axes = ("--sweep", "lr=1e-3,1e30", "--sweep", "beta=1,2")
+    with contextlib.redirect_stdout(printed):
+        assert msae("train", *SMALL, "--seeds", 2, *axes, "--out", out) == 0
+    return out, printed.getvalue()
+
+
+def test_a_sweep_is_one_table(swept: tuple[Path, str]) -> None:
+    out, text = swept
+    assert "optimizer.learning_rate=0.001, objective.beta=2: test MSE" in text
+    assert len(json.loads((out / "table.json").read_text())) == 8
 
 
 def test_compare_runs_and_models(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
@@ -88,9 +98,6 @@ def test_compare_runs_and_models(run: Path, tmp_path: Path, capsys: pytest.Captu
     assert not found["fair"]
     assert "not enough seeds" in found["sentence"]
     assert found["claim"] in ("not reproduced", "not enough seeds")
-    trained = ("--seeds", 2, "--epochs", 1, "--runs", tmp_path / "c", "--match", "params")
-    assert msae("compare", run, "baseline", *trained) == 0
-    assert "baseline-matched-params" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -121,14 +128,13 @@ def test_bad_input_is_one_line(
 
 
 def test_evaluate_names_the_diverged_and_refuses_mixed_runs(
-    tmp_path: Path, capsys: pytest.CaptureFixture
+    swept: tuple[Path, str], capsys: pytest.CaptureFixture
 ) -> None:
-    rates = ("--sweep", "lr=1e-3,1e30", "--out", tmp_path / "s")
-    assert msae("train", *SMALL, "--seeds", 2, *rates) == 0
-    assert "every seed diverged" in capsys.readouterr().out
-    assert msae("evaluate", tmp_path / "s" / "all") == 2
+    out, text = swept
+    assert text.count("every seed diverged") == 2
+    assert msae("evaluate", out / "all") == 2
     assert "varies more than seeds" in capsys.readouterr().err
-    assert msae("evaluate", tmp_path / "s" / "all", "--member", 0) == 0
+    assert msae("evaluate", out / "all", "--member", 0) == 0
 
 
 def test_a_control_takes_the_seeds_and_the_shape_of_the_run(
@@ -145,4 +151,5 @@ def test_a_control_takes_the_seeds_and_the_shape_of_the_run(
     assert msae("compare", tmp_path / "run", "baseline", *matched) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["seeds"] == [5, 6]
+    assert found["name_b"] == "baseline-matched-params"
     assert not any("parameters" in text for text in found["unfair"])

@@ -27,7 +27,7 @@ pytestmark = pytest.mark.usefixtures("all_quick_to_compile")
 
 TOML = """
 epochs = 2
-batch_size = 32
+batch_size = 27
 data = "few.npy"
 
 [model]

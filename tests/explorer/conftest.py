@@ -20,6 +20,7 @@ def digits_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two seeds of a small variational model of real digits."""
     out = tmp_path_factory.mktemp("explorer") / "run"
     small = ["--set", "hidden=[16]", "--set", "latent_dim=3", "--epochs", "1", "--seeds", "2"]
+    small += ["--batch-size", "479"]  # a third of them
     assert msae("train", "--model", "vae3", "--data", "digits", *small, "--out", out) == 0
     return out
 

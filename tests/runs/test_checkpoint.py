@@ -24,12 +24,13 @@ from msae_jax.fitting.loop import fit_one
 from msae_jax.runs import arrays, checkpoint
 from msae_jax.runs.history import History
 from msae_jax.runs.writer import Writer
+from tests.cli.in_process import msae
 
 SETTINGS = TrainConfig(
     model=ModelConfig("baseline", {"hidden": [16], "latent_dim": 4}), batch_size=30, epochs=3
 )
 COMMAND = ["train", "--model", "baseline", "--epochs", "12", "--set", "hidden=[64]"]
-COMMAND += ["--batch-size", "100"]
+COMMAND += ["--batch-size", "100", "--resume"]
 
 
 @pytest.fixture(scope="module")
@@ -55,25 +56,20 @@ def digests(run: Path) -> dict[str, str]:
     return {name: meta["content"]["digests"][name] for name in ("weights", "training")}
 
 
-def start(out: Path) -> subprocess.Popen:
-    return subprocess.Popen(
-        [sys.executable, "-m", "msae_jax", *COMMAND, "--out", str(out), "--resume"],
-        stderr=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        text=True,
-    )
-
-
+@pytest.mark.slow
 def test_a_killed_run_resumes_bit_for_bit(tmp_path: Path) -> None:
     """kill -9 while it starts and while it trains; tests/campaign has many more moments."""
     whole = tmp_path / "whole"
-    process = start(whole)
-    assert process.wait(timeout=120) == 0
+    assert msae(*COMMAND, "--out", whole) == 0
     killed = tmp_path / "killed"
     kills = 0
     moments: list[float | int] = [1.0, 1, 6]  # seconds, then epochs logged
     for moment in moments:
-        process = start(killed)
+        process = subprocess.Popen(
+            [sys.executable, "-m", "msae_jax", *COMMAND, "--out", str(killed)],
+            stderr=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+        )
         begun = time.monotonic()
         while process.poll() is None and time.monotonic() - begun < 120:
             if isinstance(moment, float):
@@ -86,8 +82,7 @@ def test_a_killed_run_resumes_bit_for_bit(tmp_path: Path) -> None:
                 process.wait()
                 kills += 1
             time.sleep(0.002)
-    process = start(killed)
-    assert process.wait(timeout=120) == 0
+    assert msae(*COMMAND, "--out", killed) == 0
     assert kills >= 2
     assert digests(killed) == digests(whole)
     logs = [
@@ -114,8 +109,18 @@ def truncate(path: Path) -> None:
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
 
-@pytest.mark.parametrize("damage", [flip, truncate, Path.unlink])
-@pytest.mark.parametrize("item", ["weights", "training", "history", "meta"])
+@pytest.mark.parametrize(
+    ("damage", "item"),
+    [
+        pytest.param(damage, item, marks=[pytest.mark.slow] * (item in also))
+        for damage, also in (
+            (flip, ()),
+            (truncate, ("training", "history")),  # arrays in files as those of the weights
+            (Path.unlink, ("training", "history")),
+        )
+        for item in ("weights", "training", "history", "meta")
+    ],
+)
 def test_damage_is_found_and_resume_falls_back(
     run: Path, signals: Dataset, damage, item: str
 ) -> None:
@@ -198,6 +203,7 @@ def test_a_checkpoint_tells_where_it_comes_from(finished: Path) -> None:
     assert opened.versions["jax"] == jax.__version__
 
 
+@pytest.mark.slow
 def test_batch_statistics_go_on_where_they_were(images: Dataset, tmp_path: Path) -> None:
     model = ModelConfig("conv", {"channels": [2, 2, 2], "latent_dim": 2})
     settings = TrainConfig(model=model, batch_size=35, epochs=2)
@@ -232,6 +238,20 @@ def test_members_keep_histories_of_their_own_length(
     assert all(
         type(line[name]) is int for own in found for line in own for name in ("epoch", "step")
     )
+
+
+def test_batch_statistics_are_kept_beside_the_parameters(tmp_path: Path) -> None:
+    weights = {
+        "params": {"w": np.ones((1, 2), np.float32)},
+        "batch_stats": {"mean": np.arange(3, dtype=np.float32)[None]},
+    }
+    writer = Writer(tmp_path, SETTINGS, (2,))
+    state = arrays.StateArrays(weights, {"step": np.zeros(1)})
+    writer.save(state, [lines(1)], [MEMBER], versions={})
+    writer.close()
+    found = checkpoint.load(tmp_path).variables
+    assert set(found) == {"params", "batch_stats"}
+    np.testing.assert_array_equal(found["batch_stats"]["mean"], [0, 1, 2])
 
 
 def test_a_checkpoint_of_another_version_says_so(run: Path, signals: Dataset) -> None:

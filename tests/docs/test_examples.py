@@ -29,7 +29,13 @@ def test_every_example_is_listed_and_short() -> None:
     assert all(len(file.read_text().splitlines()) < 60 for file in files)
 
 
-@pytest.mark.parametrize("name", SAID)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[pytest.mark.slow] * (name not in ("many_seeds", "own_model")))
+        for name in SAID
+    ],
+)
 def test_an_example_runs(
     name: str,
     tmp_path: Path,

@@ -38,7 +38,13 @@ def test_kept_files_are_small() -> None:
         assert sum(p.stat().st_size for p in (ROOT / folder).rglob("*") if p.is_file()) <= most
 
 
-@pytest.mark.parametrize("name", KEPT)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[pytest.mark.slow] * (not name.endswith(("msae", "baseline"))))
+        for name in KEPT
+    ],
+)
 def test_kept_weights_are_seed_0_of_their_study(name: str, request: pytest.FixtureRequest) -> None:
     study, metric = KEPT[name]
     weights = load_weights(ROOT / f"checkpoints/{name}.safetensors")

@@ -96,6 +96,7 @@ def test_a_window_has_many_points_but_half_of_the_prefix_at_most() -> None:
     assert series_detection.window_length(2579, 48) == 500
 
 
+@pytest.mark.slow
 def test_a_brief_run_trains_as_any_other_and_its_test_error_is_that_of_the_whole_split(
     tmp_path: Path,
 ) -> None:

@@ -64,6 +64,7 @@ def test_a_failure_at_the_end_is_an_error_of_ours(
     close()
 
 
+@pytest.mark.slow
 def test_threads_that_wait_for_ever_do_not_keep_the_command(tmp_path: Path) -> None:
     command = [sys.executable, "-c", WAITING, "train", "--model", "baseline", "--data", "sines"]
     done = subprocess.run(

@@ -17,6 +17,7 @@ import pytest
 from msae_jax.errors import InputError
 from msae_jax.runs import checkpoint, directory
 from msae_jax.system import distributed
+from tests.cli.in_process import msae
 
 MODEL = ["--model", "baseline", "--set", "hidden=[16]", "--epochs", "2", "--optimizer", "sgd"]
 MODEL += ["--batch-size", "100"]
@@ -56,26 +57,34 @@ def together(out: Path, *args: str) -> None:
         assert process.returncode == 0, output
 
 
-@pytest.mark.parametrize("data_devices", ["1", pytest.param("2", marks=pytest.mark.slow)])
-def test_two_processes_give_the_result_of_one(tmp_path: Path, data_devices: str) -> None:
+@pytest.fixture(scope="module")
+def one(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three seeds that this process has trained."""
+    out = tmp_path_factory.mktemp("distributed") / "one"
+    assert msae("train", *MODEL, "--seeds", 3, "--out", out) == 0
+    return out
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("data_devices", ["1", "2"])
+def test_two_processes_give_the_result_of_one(one: Path, tmp_path: Path, data_devices: str) -> None:
     """Seeds spread over both: the same bits. A batch split between them: 1e-6 relative."""
-    single = train(tmp_path / "one", "--seeds", "3")
-    assert single.wait(timeout=180) == 0
     how = ["--host-devices", "1", "--data-devices", data_devices]
     together(tmp_path / "two", "--seeds", "2", *how)
     together(tmp_path / "two", "--seeds", "3", "--resume", *how)  # and goes on, adding a seed
-    one, two = (checkpoint.load_all(tmp_path / name) for name in ("one", "two"))
+    alone, two = (checkpoint.load_all(run) for run in (one, tmp_path / "two"))
     assert [m["seed"] for m in two.members] == [0, 1, 2]
-    for a, b in zip(jax.tree.leaves(one.variables), jax.tree.leaves(two.variables), strict=True):
+    for a, b in zip(jax.tree.leaves(alone.variables), jax.tree.leaves(two.variables), strict=True):
         if data_devices == "1":
             np.testing.assert_array_equal(a, b)
         else:
             np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-7)
-    for a, b in zip(one.histories, two.histories, strict=True):
+    for a, b in zip(alone.histories, two.histories, strict=True):
         assert a[-1]["test_mse"] == pytest.approx(b[-1]["test_mse"], rel=1e-6)
 
 
-@pytest.mark.parametrize("failing", [pytest.param(0, marks=pytest.mark.slow), 1])
+@pytest.mark.slow
+@pytest.mark.parametrize("failing", [0, 1])
 def test_an_error_of_one_process_ends_all(tmp_path: Path, failing: int) -> None:
     """JAX would wait at exit for those that are gone, 80 seconds and more, and abort."""
     own = ([], [])
@@ -115,6 +124,7 @@ def test_processes_that_were_not_started_alike_are_refused(tmp_path: Path) -> No
     assert not out.exists()
 
 
+@pytest.mark.slow
 def test_sigterm_ends_a_process_among_others(tmp_path: Path) -> None:
     processes = start_two(tmp_path / "run", "--seeds", "2", "--epochs", "100000")
     try:

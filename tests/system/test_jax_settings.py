@@ -2,42 +2,28 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 
-DTYPES = """
-import functools, json
-from dataclasses import replace
-import jax, numpy as np
-from msae_jax import Dataset, Split, models, recipe
-from msae_jax.train import seeds, step
+from msae_jax import Dataset, Split, recipe
+from msae_jax.train import seeds
 from msae_jax.train.seeds import Member
 
-signals, images = np.zeros((4, 128), np.float32), np.zeros((4, 28, 28, 1), np.uint8)
-dtypes = {}
-for case in (*models.names(), "conv flax", "pyramid flax", "pca flax"):
-    name, _, scheme = case.partition(" ")
-    settings = recipe(name)
-    if scheme:
-        settings = replace(settings, model=replace(settings.model, init_scheme=scheme))
-    x = signals if settings.data == "sines" else images
-    dataset, members = Dataset("x", Split(x), Split(x)), [Member(0), Member(1)]
-    task = seeds.make_task(settings, dataset, members)
-    states = seeds.shapes(task, settings, members, x.shape[1:])
-    state = jax.eval_shape(lambda s: jax.tree.map(lambda a: a[0], s), states)
-    spread = seeds.Spread(seeds.make_mesh(members=1))
-    active = np.ones(2, bool)
-    step = functools.partial(seeds.train_epoch, task, batch_size=2, spread=spread)
-    test = functools.partial(seeds.eval_step, task, spread=spread)
-    found = jax.eval_shape(step, states, active, x), jax.eval_shape(test, states, active, x, 0)
-    dtypes[case] = [str(a.dtype) for a in jax.tree.leaves(found)]
-print(json.dumps(dtypes))
+ALL = """
+import json
+from tests.system.test_jax_settings import dtypes
+from msae_jax import models
+
+print(json.dumps(dtypes(*models.names(), "conv flax", "pyramid flax", "pca flax")))
 """
 
 THREADS = """
@@ -72,14 +58,48 @@ def python(code: str, *args: str | Path, **environment: str) -> subprocess.Compl
     )  # fmt: skip
 
 
+def dtypes(*cases: str) -> dict[str, list[str]]:
+    """Returns the types of the states, metrics and test terms of models, as they are traced."""
+    signals, images = np.zeros((4, 128), np.float32), np.zeros((4, 28, 28, 1), np.uint8)
+    found = {}
+    for case in cases:
+        name, _, scheme = case.partition(" ")
+        settings = recipe(name)
+        if scheme:
+            settings = replace(settings, model=replace(settings.model, init_scheme=scheme))
+        x = signals if settings.data == "sines" else images
+        dataset, members = Dataset("x", Split(x), Split(x)), [Member(0), Member(1)]
+        task = seeds.make_task(settings, dataset, members)
+        states = seeds.shapes(task, settings, members, x.shape[1:])
+        spread = seeds.Spread(seeds.make_mesh(members=1))
+        active = np.ones(2, bool)
+        step = functools.partial(seeds.train_epoch, task, batch_size=2, spread=spread)
+        test = functools.partial(seeds.eval_step, task, spread=spread)
+        traced = jax.eval_shape(step, states, active, x), jax.eval_shape(test, states, active, x, 0)
+        found[case] = [str(a.dtype) for a in jax.tree.leaves(traced)]
+    return found
+
+
+NUMBERS = {"float32", "int32", "bool", "key<fry>"}
+
+
 def test_numbers_are_float32_where_jax_allows_64_bits() -> None:
-    """Of the states, metrics and test terms of all models, by the types that are traced."""
-    done = python(DTYPES, JAX_ENABLE_X64="1")
+    """Of models without and with a latent distribution."""
+    with jax.enable_x64(True):
+        assert jax.numpy.zeros(1).dtype == "float64"
+        found = dtypes("baseline", "vae3")
+    for name, types in found.items():
+        assert set(types) <= NUMBERS, name
+
+
+@pytest.mark.slow
+def test_numbers_of_every_model_are_float32_where_jax_allows_64_bits() -> None:
+    done = python(ALL, JAX_ENABLE_X64="1", PYTHONPATH=str(Path(__file__).parents[2]))
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert {"conv", "msae", "vae3"} <= set(found)
-    for name, dtypes in found.items():
-        assert set(dtypes) <= {"float32", "int32", "bool", "key<fry>"}, name
+    for name, types in found.items():
+        assert set(types) <= NUMBERS, name
 
 
 @pytest.mark.parametrize("variable", ["JAX_PLATFORMS", "JAX_PLATFORM_NAME"])
@@ -103,6 +123,7 @@ def test_a_platform_that_is_not_there_is_one_line(variable: str, tmp_path: Path)
     assert not (tmp_path / "r").exists()
 
 
+@pytest.mark.slow
 def test_threads_may_train_at_once_each_into_its_own_directory(tmp_path: Path) -> None:
     done = python(THREADS, tmp_path)
     assert (done.returncode, done.stdout) == (0, "6\n"), done.stderr

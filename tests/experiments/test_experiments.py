@@ -37,6 +37,7 @@ def test_a_registered_study_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("quick_to_compile")
 def test_sines_writes_results_and_figures_and_resumes(
     tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
@@ -69,8 +70,12 @@ def test_sines_writes_results_and_figures_and_resumes(
     sines.reproduce(setup)
     assert {p: p.stat().st_mtime_ns for p in setup.runs.rglob("manifest.ocdbt")} == times
     assert json.loads((setup.out / "results.json").read_text())["claims"] == content["claims"]
-    sines.reproduce(replace(setup, seeds=1, fresh=True))
-    assert len(json.loads((setup.runs / "msae" / "seeds.json").read_text())["members"]) == 1
+    (setup.runs / "msae" / "notes.txt").write_text("of the first training")
+    sines.reproduce(replace(setup, fresh=True))
+    assert not (setup.runs / "msae" / "notes.txt").exists()
+    again = {p: p.stat().st_mtime_ns for p in setup.runs.rglob("manifest.ocdbt")}
+    assert all(again[p] > times[p] for p in times)
+    assert json.loads((setup.out / "results.json").read_text())["claims"] == content["claims"]
 
 
 def test_results_know_their_seeds(tmp_path: Path) -> None:

@@ -34,7 +34,7 @@ def jit_inference(function: Function, **arguments: Any) -> Function:
     and those with convolutions lose a third. Measured on two cores of an Intel Xeon with AVX-512,
     in turn.
 
-    Not to be called inside a JAX transformation, which refuses compiler options.
+    Inside a JAX transformation, which refuses compiler options, it is `function` itself.
     """
 
     @functools.cache  # made when it is first called: to ask for the backend starts it
@@ -45,6 +45,7 @@ def jit_inference(function: Function, **arguments: Any) -> Function:
 
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
-        return program()(*args, **kwargs)
+        traced = any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves((args, kwargs)))
+        return (function if traced else program())(*args, **kwargs)
 
     return cast(Function, call)

@@ -280,6 +280,27 @@ def test_always_on_dropout_is_not_recorded(tmp_path):
     assert "recorded outputs" not in certificate.facts
 
 
+def test_dropout_of_zeros_has_the_mask_that_was_drawn(tmp_path):
+    """The output of dropout is 0 there either way; the gradient of the bias tells them apart."""
+    path = tmp_path / "off.py"
+    path.write_text(
+        "import torch\n"
+        "class Off(torch.nn.Module):\n"
+        "    def __init__(self, rate=0.5):\n"
+        "        super().__init__()\n"
+        "        self.first, self.second = torch.nn.Linear(4, 8), torch.nn.Linear(8, 4)\n"
+        "        self.dropout = torch.nn.Dropout(rate)\n"
+        "        with torch.no_grad():\n"
+        "            self.first.weight.zero_(), self.first.bias.zero_()\n"
+        "    def forward(self, x):\n"
+        "        return self.second(self.dropout(self.first(x)))\n"
+    )
+    e.export_torch(f"{path}:Off", tmp_path / "half.pt2", [(4,)])
+    assert verify(tmp_path / "half.pt2").passed
+    e.export_torch(f"{path}:Off", tmp_path / "all.pt2", [(4,)], arguments={"rate": 1.0})
+    assert verify(tmp_path / "all.pt2").passed
+
+
 def test_options_that_no_program_has_are_refused(vae, capsys):
     assert msae("verify", vae, "--set", "reocn=0") == 2
     assert "Did you mean 'recon'" in capsys.readouterr().err

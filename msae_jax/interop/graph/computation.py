@@ -20,11 +20,13 @@ Watch = Callable[[Node, Any], None]
 
 class Outcome(NamedTuple):
     """What a run gives: the outputs, the new values of buffers by their dotted names, and by their
-    names in the graph the values that were asked for."""
+    names in the graph the values that were asked for, and what dropout multiplied by to make them.
+    """
 
     outputs: tuple[Any, ...]
     buffers: dict[str, jax.Array]
     values: dict[str, Any]
+    masks: dict[str, Any]
 
 
 class _Step(NamedTuple):
@@ -117,10 +119,11 @@ class Computation:
           InputError: the inputs do not fit the graph, or an argument is one that is not supported.
         """
         cells = self._first_cells(tensors, inputs)
-        values = {name: cells[name] for name in kept if name in cells}
+        outcome = Outcome((), {}, {name: cells[name] for name in kept if name in cells}, {})
         for number, step in enumerate(self._steps):
             own = None if key is None else jax.random.fold_in(key, number)
-            value = self._computed(step, cells, Context(own, train))
+            masks: list[jax.Array] = []
+            value = self._computed(step, cells, Context(own, train, masks))
             if isinstance(value, Mutated):
                 for name, new in value.arguments.items():
                     cells[step.changes[name]] = new
@@ -135,10 +138,12 @@ class Computation:
                 if given is not None and name in given:
                     cells[cell] = given[name]
                 if name in kept:
-                    values[name] = layout.second(cells[cell])
+                    outcome.values[name] = layout.second(cells[cell])
+                    if masks:
+                        outcome.masks[name] = layout.second(layout.beside(masks[0], cells[cell]))
             if watch is not None:
                 watch(step.node, layout.second(value))
-        return self._outcome(cells, train, values)
+        return self._outcome(cells, train, outcome)
 
     def _first_cells(self, tensors: Mapping[str, Any], inputs: tuple[Any, ...]) -> dict[str, Any]:
         wanted = self.graph.user_inputs
@@ -178,7 +183,7 @@ class Computation:
                 f"{self.source}: {node.operator}, the node {node.name}{where}: {reason}"
             ) from error
 
-    def _outcome(self, cells: Mapping[str, Any], train: bool, values: dict[str, Any]) -> Outcome:
+    def _outcome(self, cells: Mapping[str, Any], train: bool, kept: Outcome) -> Outcome:
         outputs, buffers = [], {}
         for result in self.graph.outputs:
             value = layout.second(_value(cells, self._resolved(result.value)))
@@ -189,7 +194,7 @@ class Computation:
         if train:
             changed = self._changed_buffers.items()
             buffers |= {target: layout.second(cells[cell]) for target, cell in changed}
-        return Outcome(tuple(outputs), buffers, values)
+        return kept._replace(outputs=tuple(outputs), buffers=buffers)
 
 
 def _value(cells: Mapping[str, Any], value: Any) -> Any:

@@ -15,10 +15,13 @@ class Context(NamedTuple):
     Attributes:
       key: the node's own PRNG key; None where the run has none.
       train: whether flags of training in the graph hold; else they are taken as False.
+      masks: where dropout leaves what it multiplied by; None where nobody asks. Its output does not
+        tell: where its input is 0, kept and dropped look the same.
     """
 
     key: jax.Array | None
     train: bool
+    masks: list[jax.Array] | None = None
 
     def needed_key(self, what: str) -> jax.Array:
         """Returns the key.

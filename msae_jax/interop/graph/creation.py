@@ -200,7 +200,10 @@ def dropped(x: Array, p: float, on: bool, context: Context, shape: Sizes | None 
     """Returns x after dropout, which is off where the graph or the run is not in training."""
     if not (on and context.train and p):
         return x
-    return x * _kept(x, p, x.shape if shape is None else shape, context.needed_key("dropout"))
+    mask = _kept(x, p, x.shape if shape is None else shape, context.needed_key("dropout"))
+    if context.masks is not None:
+        context.masks.append(jnp.broadcast_to(mask, x.shape))
+    return x * mask
 
 
 def dropout(input: Array, p: float, train: bool, *, context: Context) -> Array:

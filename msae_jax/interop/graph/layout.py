@@ -70,6 +70,11 @@ def second(value: Any) -> Any:
     return tuple(map(second, value)) if type(value) is tuple else value
 
 
+def beside(array: jax.Array, value: Any) -> Any:
+    """Returns an array that lies as a value does."""
+    return Last(array) if isinstance(value, Last) else array
+
+
 def like(value: Any, before: Any) -> Any:
     """Returns a value in the dtype of the one whose place it takes."""
     dtype = before.array.dtype if isinstance(before, Last) else before.dtype

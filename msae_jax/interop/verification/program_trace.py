@@ -54,7 +54,9 @@ Draws = dict[str, np.ndarray]
 
 
 class Drawn(NamedTuple):
-    """The values of nodes that draw at random: in evaluation, and in training at each step."""
+    """What nodes draw at random, in evaluation, and in training at each step: their values, and of
+    dropout what it multiplies by.
+    """
 
     evaluation: Draws
     training: list[Draws]
@@ -235,7 +237,7 @@ def step_of(problem: Problem, optimizer: optax.GradientTransformation) -> Any:
             else:
                 outputs = _floating(_numbered(found)).values()
                 loss = jnp.stack([jnp.square(y).mean() for y in outputs]).sum()
-            draws = {name: found.values[name] for name in drawing}
+            draws = {name: found.masks.get(name, found.values[name]) for name in drawing}
             return loss, (found.buffers, draws)
 
         (loss, (new, draws)), grads = jax.value_and_grad(loss_of, has_aux=True)(params)

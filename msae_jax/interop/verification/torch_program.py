@@ -99,7 +99,8 @@ class _Run(fx.Interpreter):
         if kind == "rrelu":
             x = args[0]
             return x * torch.where(x < 0, given / x, 1).detach()  # the slopes that were drawn
-        mask = (given != 0).to(self._observer.dtype) / (1 - float(args[1]))
+        rate = float(args[1])
+        mask = (given != 0).to(self._observer.dtype) / (1 - rate if rate < 1 else 1)
         return (args[0] * mask, mask != 0) if kind == "native_dropout" else args[0] * mask
 
 

@@ -179,8 +179,12 @@ def table(found: dict[str, Timed]) -> str:
     ]
     for name, timed in found.items():
         spread = f"{timed.median:.2f} ({min(timed.seconds):.2f} to {max(timed.seconds):.2f})"
-        sides = ("PyTorch", "PyTorch, tuned") if name.startswith("ours") else ()
-        ratios = [f"{found[side].median / timed.median:.2f} times" for side in sides] or ["", ""]
+        ratios = [
+            f"{found[side].median / timed.median:.2f} times"
+            if name.startswith("ours") and side in found
+            else ""
+            for side in ("PyTorch", "PyTorch, tuned")
+        ]
         errors = ", ".join(f"{error:.5f}" for error in timed.errors.values())
         cpu = f"{statistics.median(timed.cpu):.1f}"
         rows.append("| " + " | ".join([name, spread, cpu, *ratios, errors]) + " |")

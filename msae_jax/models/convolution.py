@@ -25,7 +25,6 @@ from __future__ import annotations
 import functools
 import itertools
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -33,7 +32,8 @@ from jax import lax
 from jax.custom_batching import sequential_vmap
 
 from msae_jax.errors import InputError
-from msae_jax.models import fourier
+from msae_jax.models import fourier, patches
+from msae_jax.models.patches import Geometry
 from msae_jax.system import precision
 
 _Sizes = tuple[int, ...]
@@ -50,7 +50,7 @@ def conv(
     Raises InputError if the shapes do not fit each other.
     """
     _check(x, kernel)
-    return _conv(x, kernel, _Geometry(stride, (padding,) * (x.ndim - 2), dilation))
+    return _conv(x, kernel, Geometry(stride, (padding,) * (x.ndim - 2), dilation))
 
 
 def conv_transpose(
@@ -63,7 +63,7 @@ def conv_transpose(
     S' = (S - 1) stride - 2 padding + K. Raises InputError if the shapes do not fit each other.
     """
     _check(x, kernel)
-    geometry = _Geometry(stride, (padding,) * (x.ndim - 2), 1)
+    geometry = Geometry(stride, (padding,) * (x.ndim - 2), 1)
     if stride == 1:
         return _conv(x, _flip(kernel), geometry.flipped(kernel.shape))
     return _conv_transpose(x, kernel, geometry)
@@ -77,23 +77,6 @@ def _check(x: jax.Array, kernel: jax.Array) -> None:
         )
 
 
-class _Geometry(NamedTuple):
-    stride: int
-    padding: _Sizes  # zeros on both sides of each axis; negative ones crop
-    dilation: int
-
-    def gathered(self, size: _Sizes, kernel: _Sizes) -> _Sizes:
-        """The spatial size of what is gathered from a `size`."""
-        s, _, d = self
-        axes = zip(size, self.padding, kernel, strict=False)
-        return tuple((h + 2 * p - d * (k - 1) - 1) // s + 1 for h, p, k in axes)
-
-    def flipped(self, kernel: _Sizes) -> _Geometry:
-        """Returns the geometry with which, at stride 1, a gather by the flipped kernel scatters."""
-        pads = [self.dilation * (k - 1) - p for k, p in zip(kernel, self.padding, strict=False)]
-        return self._replace(padding=tuple(pads))
-
-
 def _flip(w: jax.Array) -> jax.Array:
     return lax.rev(w, tuple(range(w.ndim - 2)))  # nested `jnp.flip` fails in exports of newer JAX
 
@@ -104,13 +87,13 @@ def _flip(w: jax.Array) -> jax.Array:
 
 def _operation(
     cpu: Callable[..., jax.Array], cpu_grads: Callable[..., _Pair], other: Callable[..., jax.Array]
-) -> Callable[[jax.Array, jax.Array, _Geometry], jax.Array]:
+) -> Callable[[jax.Array, jax.Array, Geometry], jax.Array]:
     @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
-    def operation(x: jax.Array, w: jax.Array, geometry: _Geometry) -> jax.Array:
+    def operation(x: jax.Array, w: jax.Array, geometry: Geometry) -> jax.Array:
         cpu_value, value = (functools.partial(f, geometry=geometry) for f in (cpu, other))
         return lax.platform_dependent(x, w, cpu=cpu_value, default=value)
 
-    def backward(geometry: _Geometry, inputs: _Pair, g: jax.Array) -> _Pair:
+    def backward(geometry: Geometry, inputs: _Pair, g: jax.Array) -> _Pair:
         def grads(x: jax.Array, w: jax.Array, g: jax.Array) -> _Pair:
             return jax.vjp(functools.partial(other, geometry=geometry), x, w)[1](g)
 
@@ -121,37 +104,37 @@ def _operation(
     return operation
 
 
-def _conv_cpu(x: jax.Array, w: jax.Array, geometry: _Geometry) -> jax.Array:
+def _conv_cpu(x: jax.Array, w: jax.Array, geometry: Geometry) -> jax.Array:
     if _fourier_pays(x, w, geometry):
         return fourier.conv(x, w, geometry.padding)
     return _gather(x, w, geometry)
 
 
-def _fourier_pays(x: jax.Array, w: jax.Array, geometry: _Geometry) -> bool:
+def _fourier_pays(x: jax.Array, w: jax.Array, geometry: Geometry) -> bool:
     plain = geometry.stride == 1 and geometry.dilation == 1 and min(geometry.padding) >= 0
     if precision.asked_for():  # a sum over frequencies magnifies what rounding them does
         return False
     return plain and fourier.pays(x.shape, w.shape, geometry.padding)
 
 
-def _conv_cpu_grads(x: jax.Array, w: jax.Array, g: jax.Array, geometry: _Geometry) -> _Pair:
+def _conv_cpu_grads(x: jax.Array, w: jax.Array, g: jax.Array, geometry: Geometry) -> _Pair:
     if _fourier_pays(x, w, geometry):
         return fourier.grads(x, w, g, geometry.padding)
     dx = _scatter(g, w.mT, geometry, x.shape[1:-1])
     return dx, _correlate(x, g, geometry, w.shape[:-2])
 
 
-def _transpose_cpu(x: jax.Array, w: jax.Array, geometry: _Geometry) -> jax.Array:
+def _transpose_cpu(x: jax.Array, w: jax.Array, geometry: Geometry) -> jax.Array:
     axes = zip(x.shape[1:], geometry.padding, w.shape, strict=False)
     size = tuple((h - 1) * geometry.stride - 2 * p + k for h, p, k in axes)
     return _scatter(x, w, geometry, size)
 
 
-def _transpose_cpu_grads(x: jax.Array, w: jax.Array, g: jax.Array, geometry: _Geometry) -> _Pair:
+def _transpose_cpu_grads(x: jax.Array, w: jax.Array, g: jax.Array, geometry: Geometry) -> _Pair:
     return _gather(g, w.mT, geometry), _correlate(g, x, geometry, w.shape[:-2]).mT
 
 
-def _lax(x: jax.Array, w: jax.Array, geometry: _Geometry, *, transposed: bool) -> jax.Array:
+def _lax(x: jax.Array, w: jax.Array, geometry: Geometry, *, transposed: bool) -> jax.Array:
     n = len(geometry.padding)
     strides = (geometry.stride,) * n
     if transposed:
@@ -177,7 +160,7 @@ _conv_transpose = _operation(
 # dilation. Gradients of that form are written out below; those that JAX derives reverse the kernel.
 
 
-def _direct_pays(x: jax.Array, w: jax.Array, geometry: _Geometry) -> bool:
+def _direct_pays(x: jax.Array, w: jax.Array, geometry: Geometry) -> bool:
     """Whether this is faster than im2col, whose copies cost most where the products are small.
 
     Measured on an Intel Xeon (two cores, AVX-512), on images of 14x14 to 32x32: up to three times
@@ -189,12 +172,12 @@ def _direct_pays(x: jax.Array, w: jax.Array, geometry: _Geometry) -> bool:
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
-def _direct(x: jax.Array, w: jax.Array, geometry: _Geometry) -> jax.Array:
+def _direct(x: jax.Array, w: jax.Array, geometry: Geometry) -> jax.Array:
     """Gathers by XLA's own kernel; what is mapped over is computed in turn, as groups are slow."""
     return sequential_vmap(functools.partial(_lax, geometry=geometry, transposed=False))(x, w)
 
 
-def _direct_grads(geometry: _Geometry, inputs: _Pair, g: jax.Array) -> _Pair:
+def _direct_grads(geometry: Geometry, inputs: _Pair, g: jax.Array) -> _Pair:
     return _conv_cpu_grads(*inputs, g, geometry)
 
 
@@ -211,17 +194,19 @@ NARROW = 16
 # per tap: it copies the output if that has at most half of the input's channels, else the input.
 
 
-def _gather(x: jax.Array, w: jax.Array, geometry: _Geometry) -> jax.Array:
+def _gather(x: jax.Array, w: jax.Array, geometry: Geometry) -> jax.Array:
     narrows = geometry.stride == 1 and 2 * w.shape[-1] <= x.shape[-1]
     if _direct_pays(x, w, geometry) and not (narrows and w.shape[-1] > NARROW):
         return _direct(x, w, geometry)
     if narrows:
         size = geometry.gathered(x.shape[1:-1], w.shape)
         return _scatter(x, _flip(w), geometry.flipped(w.shape), size)
-    return jnp.tensordot(_patches(x, w.shape[:-2], geometry), w.reshape(-1, w.shape[-1]), 1)
+    if patches.sum_pays(x, w) and not precision.asked_for():
+        return patches.gather_as_sum(x, w, geometry)
+    return patches.gather(x, w, geometry)
 
 
-def _scatter(x: jax.Array, w: jax.Array, geometry: _Geometry, size: _Sizes) -> jax.Array:
+def _scatter(x: jax.Array, w: jax.Array, geometry: Geometry, size: _Sizes) -> jax.Array:
     """Returns y [B, *size, O], where y[s i + d a - p] adds up x[i] w[a].
 
     Position j of y, counted from the start of the padding, is j + p = s m + r: row m of phase r.
@@ -266,7 +251,7 @@ def _interleaved(phases: Sequence[jax.Array], stride: int) -> jax.Array:
     return y.reshape(batch, *(stride * m for m in rows), outputs)
 
 
-def _correlate(x: jax.Array, g: jax.Array, geometry: _Geometry, kernel: _Sizes) -> jax.Array:
+def _correlate(x: jax.Array, g: jax.Array, geometry: Geometry, kernel: _Sizes) -> jax.Array:
     """Returns the [*K, I, O] gradient of the kernel, where x is [B, *S, I] and g [B, *S', O].
 
     At stride 1 it is a convolution itself, of images [I, *S, B] with a kernel [*S', B, O].
@@ -276,25 +261,4 @@ def _correlate(x: jax.Array, g: jax.Array, geometry: _Geometry, kernel: _Sizes) 
         return jnp.moveaxis(dw, 0, -2)
     if geometry.stride == 1 and 2 * g.shape[-1] <= x.shape[-1]:
         return _flip(_correlate(g, x, geometry.flipped(kernel), kernel).mT)
-    patches = _patches(x, kernel, geometry)
-    positions = tuple(range(x.ndim - 1))
-    if patches.shape[-1] < g.shape[-1]:  # the first factor gets transposed: let it be the smaller
-        dw = jnp.tensordot(patches, g, (positions, positions))
-        return dw.reshape(*kernel, x.shape[-1], g.shape[-1])
-    dw = jnp.tensordot(g, patches, (positions, positions))
-    return jnp.moveaxis(dw.reshape(g.shape[-1], *kernel, x.shape[-1]), 0, -1)
-
-
-def _patches(x: jax.Array, kernel: _Sizes, geometry: _Geometry) -> jax.Array:
-    """Returns [B, *S', taps * I], the inputs under the kernel at each output position."""
-    stride, padding, dilation = geometry
-    batch, *size, channels = x.shape
-    outputs = geometry.gathered(tuple(size), kernel)
-    x = lax.pad(x, jnp.zeros((), x.dtype), [(0, 0, 0), *((p, p, 0) for p in padding), (0, 0, 0)])
-    taps = []
-    for tap in itertools.product(*map(range, kernel)):
-        starts = [dilation * a for a in tap]
-        stops = [i + stride * (m - 1) + 1 for i, m in zip(starts, outputs, strict=True)]
-        steps = (1, *(stride for _ in tap), 1)
-        taps.append(lax.slice(x, (0, *starts, 0), (batch, *stops, channels), steps))
-    return jnp.concatenate(taps, -1)
+    return patches.correlate(x, g, geometry, kernel)

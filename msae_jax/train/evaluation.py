@@ -118,8 +118,10 @@ def padded_batches(x: data.Samples, batch_size: int = BATCH_SIZE) -> Iterator[np
     n = len(x)
     size = even_size(n, batch_size)
     for start in range(0, n, size):
-        whole = isinstance(x, np.ndarray) and start + size <= n
-        yield x[start : start + size] if whole else take(x, np.arange(start, start + size) % n)
+        if isinstance(x, np.ndarray) and start + size <= n:  # a view, without a copy
+            yield x[start : start + size]
+        else:
+            yield take(x, np.arange(start, start + size) % n)
 
 
 def _apply(model: nn.Module, variables: Mapping[str, Any], x: jax.Array, **kwargs: Any) -> Output:

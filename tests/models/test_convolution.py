@@ -14,7 +14,7 @@ import pytest
 from jax import lax
 
 from msae_jax.errors import InputError
-from msae_jax.models import convolution
+from msae_jax.models import convolution, patches
 from msae_jax.models.convolution import conv, conv_transpose
 
 # size, kernel, inputs, outputs, stride, padding, dilation
@@ -339,13 +339,36 @@ def test_shapes_that_do_not_fit_are_refused(op, x, kernel):
 @pytest.mark.parametrize(
     ("x", "kernel", "geometry", "pays"),
     [
-        ((128, 7, 7, 64), (3, 3, 64, 128), convolution._Geometry(1, (1, 1), 1), True),
-        ((128, 7, 7, 128), (3, 3, 128, 64), convolution._Geometry(1, (1, 1), 1), True),
-        ((1, 7, 7, 64), (3, 3, 64, 128), convolution._Geometry(1, (1, 1), 1), False),
-        ((128, 28, 28, 16), (3, 3, 16, 1), convolution._Geometry(1, (1, 1), 1), False),
-        ((128, 14, 14, 32), (3, 3, 32, 64), convolution._Geometry(2, (1, 1), 1), False),
-        ((64, 128, 16), (7, 16, 32), convolution._Geometry(1, (6,), 2), False),
+        ((128, 7, 7, 64), (3, 3, 64, 128), patches.Geometry(1, (1, 1), 1), True),
+        ((128, 7, 7, 128), (3, 3, 128, 64), patches.Geometry(1, (1, 1), 1), True),
+        ((1, 7, 7, 64), (3, 3, 64, 128), patches.Geometry(1, (1, 1), 1), False),
+        ((128, 28, 28, 16), (3, 3, 16, 1), patches.Geometry(1, (1, 1), 1), False),
+        ((128, 14, 14, 32), (3, 3, 32, 64), patches.Geometry(2, (1, 1), 1), False),
+        ((64, 128, 16), (7, 16, 32), patches.Geometry(1, (6,), 2), False),
     ],
 )
 def test_fourier_space_is_for_small_images_and_many_channels(x, kernel, geometry, pays):
     assert convolution._fourier_pays(np.zeros(x), np.zeros(kernel), geometry) is pays
+
+
+@pytest.mark.parametrize("batch", [24, 13], ids=["blocks of 4", "prime: one block"])
+@pytest.mark.parametrize("operation", [conv, conv_transpose])
+def test_patches_made_in_blocks_give_the_same(operation, batch, monkeypatch):
+    rng = np.random.default_rng(0)
+    x = jnp.asarray(rng.standard_normal((batch, 9, 9, 3)), jnp.float32)
+    kernel = jnp.asarray(rng.standard_normal((3, 3, 3, 4)), jnp.float32)
+
+    def computed() -> list[np.ndarray]:
+        def loss(x: jax.Array, kernel: jax.Array) -> jax.Array:
+            return (operation(x, kernel, stride=2, padding=1) ** 2).sum()
+
+        gradients = jax.jit(jax.grad(loss, (0, 1)))(x, kernel)
+        return [np.asarray(g) / np.abs(g).max() for g in gradients]
+
+    whole = computed()
+    monkeypatch.setattr(patches, "WHOLE", 0)
+    monkeypatch.setattr(patches, "BLOCK", 5 * 5 * 5 * 27 * 4)
+    blocks = patches._blocks(x, (3, 3), patches.Geometry(2, (1, 1), 1))
+    assert blocks == (6 if batch == 24 else 1)
+    for one, other in zip(whole, computed(), strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-5)

@@ -22,7 +22,7 @@ from msae_jax import train
 from msae_jax.config import ModelConfig, Objective, OptimizerConfig, TrainConfig
 from msae_jax.data import Dataset, Split
 from msae_jax.errors import InputError
-from msae_jax.models import convolution, layers
+from msae_jax.models import convolution, layers, patches
 from msae_jax.system import precision
 from msae_jax.train.losses import Likelihood
 from msae_jax.train.products import with_products_in
@@ -131,7 +131,7 @@ def test_convolutions_and_their_gradients(
 
 
 def test_the_cases_above_take_other_ways_in_float32() -> None:
-    plain = convolution._Geometry(1, (1, 1), 1)
+    plain = patches.Geometry(1, (1, 1), 1)
     shapes = [(32, 8, 8, 16), (3, 3, 16, 16)], [(32, 7, 7, 64), (3, 3, 64, 64)]
     direct, fourier = ([jnp.zeros(shape) for shape in pair] for pair in shapes)
     assert convolution._direct_pays(*direct, plain)

@@ -27,28 +27,26 @@ import numpy as np
 import torch
 
 from benchmarks.commands import HERE, Timed, msae, table, write
-from msae_jax import config, data, models, train
-from msae_jax.config import Objective, OptimizerConfig, TrainConfig
+from msae_jax import bench, config, data, models, train
+from msae_jax.config import TrainConfig
 from msae_jax.recipes import published, recipe
 
 EPOCHS = {"conv": 1, "superres": 1, "conv-vae": 1, "lgta": 1, "stacked": 3, "mnist": 3, "sines": 20}
 """Of a model, else of a data set."""
 
 
-def plain(name: str) -> TrainConfig:
-    """Returns a recipe with Adam as it comes and without terms of the loss that few models have."""
+def settings_of(name: str) -> TrainConfig:
+    """Returns what both sides train."""
     own = recipe(name)
-    objective = Objective(own.objective.likelihood, own.objective.reduction, own.objective.beta)
     kind = "sines" if own.data == "sines" else "mnist"
-    epochs = EPOCHS.get(name, EPOCHS[kind])
-    return replace(own, objective=objective, optimizer=OptimizerConfig(), epochs=epochs)
+    return replace(bench.comparable(own), epochs=EPOCHS.get(name, EPOCHS[kind]))
 
 
 def job_of(name: str, folder: Path) -> dict[str, Any]:
     """Writes what both sides read, and returns the job of PyTorch's processes."""
     from msae_jax.bench import torch_loops
 
-    settings = plain(name)
+    settings = settings_of(name)
     dataset = data.load(settings.data)
     parts = {}
     for part, split in (("train", dataset.train), ("test", dataset.test)):
@@ -62,7 +60,6 @@ def job_of(name: str, folder: Path) -> dict[str, Any]:
     return parts | {
         "module": str(module),
         "channels": len(model.sample_shape) > 1,
-        "noise": model.latent_dim if hasattr(model, "posterior") else 0,
         "epochs": settings.epochs,
         "batch_size": settings.batch_size,
         "learning_rate": settings.optimizer.learning_rate,

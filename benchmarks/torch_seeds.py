@@ -71,6 +71,8 @@ def main() -> None:
     module = torch.load(job["module"], weights_only=False)
     x, x_test = (samples(job[part], job["channels"]) for part in ("train", "test"))
     size = job["batch_size"]
+    with torch.inference_mode():
+        mu = module.eval()(x[:2]).mu
     for seed in seeds:
         torch.manual_seed(int(seed))
         for layer in module.modules():
@@ -83,7 +85,7 @@ def main() -> None:
             module.train()
             for part in torch.randperm(len(x)).split(size):
                 batch = x[part]
-                noise = torch.randn(len(part), job["noise"]) if job["noise"] else None
+                noise = None if mu is None else torch.randn(len(part), mu.shape[1])
                 optimizer.zero_grad(set_to_none=True)
                 loss_of(job, module(batch, noise), batch).backward()
                 optimizer.step()

@@ -1,6 +1,6 @@
 """How fast we are, beside PyTorch's usual loops and what the device could do at most."""
 
-from msae_jax.bench.compare import Result, bench, table, to_dict
+from msae_jax.bench.compare import Result, bench, comparable, table, to_dict
 from msae_jax.bench.infer import bench_inference
 from msae_jax.bench.operations import Operations, operations
 from msae_jax.bench.peaks import Peaks, peaks
@@ -13,6 +13,7 @@ __all__ = [
     "bench",
     "bench_inference",
     "bench_program",
+    "comparable",
     "operations",
     "peaks",
     "table",

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from msae_jax import data, train
-from msae_jax.bench.compare import Result, check_counts, in_turn, nbytes
+from msae_jax.bench.compare import Result, check_counts, draws, in_turn, nbytes
 from msae_jax.bench.operations import operations
 from msae_jax.config import TrainConfig
 from msae_jax.train import evaluation
@@ -43,7 +43,7 @@ def bench_inference(
     state = train.init_state(task, settings.seed, dataset.sample_shape)
     count = operations(task.model)
     decode = count.forward - count.encode
-    again = decode if hasattr(task.model, "posterior") else 0  # of the posterior sample
+    again = decode if draws(task, state, x) else 0  # of the posterior sample
     per_sample = {
         "evaluate": count.forward + again,
         "embed": count.encode,

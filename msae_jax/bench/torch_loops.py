@@ -48,9 +48,10 @@ class _Loop:
     ) -> None:
         self._settings = settings
         self._samples = _tensor(task, x)
-        model: Any = task.model
-        self._noise_dim = model.latent_dim if hasattr(model, "posterior") else None
         self.module = build(settings, task, state)
+        with torch.inference_mode():
+            mu = self.module.eval()(self._samples[:2].to(DEVICE)).mu
+        self._noise_dim = None if mu is None else mu.shape[1]
         self._call: Callable[..., torch_reference.Result] = self.module
         rate = settings.optimizer.learning_rate
         self._optimizer = torch.optim.Adam(self.module.parameters(), lr=rate, fused=fused, **adam)

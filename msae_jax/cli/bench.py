@@ -68,6 +68,12 @@ def bench(
         if task == "inference":
             found = b.bench_inference(settings, **options)
         else:
+            if b.comparable(settings) != settings:
+                print(
+                    f"msae: note: {name} is timed with Adam and without what its loss has beside "
+                    "likelihood and KL, as PyTorch's loops train it",
+                    file=sys.stderr,
+                )
             found = [b.bench(settings, compiled=compiled, **options)]
         results += _told(name, found)
     if all(len(result.seconds) == 1 for result in results):

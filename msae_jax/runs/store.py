@@ -27,6 +27,9 @@ FORMAT = 2
 
 ITEMS = (*StateArrays._fields, "history")
 
+SMALL = 2**24
+"""Bytes of all arrays that may be there twice while they are written."""
+
 _lock = threading.Lock()
 """Held while a checkpoint is written: Orbax numbers what it writes for the whole process, so that
 two threads that train at once would write into each other's folders."""
@@ -84,8 +87,10 @@ def save(
       NotWrittenError: it cannot be written.
       CheckpointError: one of this number or a later one exists.
     """
-    if all(len(a) == 1 for a in jax.tree.leaves(arrays)):
-        # Orbax copies NumPy arrays, and then writes them in half the time: right for one member.
+    leaves = jax.tree.leaves(arrays)
+    if all(len(a) == 1 for a in leaves) or sum(a.nbytes for a in leaves) <= SMALL:
+        # Orbax copies NumPy arrays, and then writes them sooner, those of one member in half the
+        # time.
         arrays = jax.tree.map(np.asarray, arrays)
     trees = {**arrays._asdict(), "history": {"lines": lines}}
     digests = {name: digest(tree) for name, tree in trees.items()}

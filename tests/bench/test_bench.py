@@ -117,7 +117,12 @@ def test_bench_needs_no_pytorch(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize(
     ("name", "data"),
-    [("baseline", "sines"), pytest.param("conv", "digits", marks=pytest.mark.slow)],
+    [
+        ("baseline", "sines"),
+        ("pyramid-vae", "sines"),
+        pytest.param("lgta", "sines", marks=pytest.mark.slow),
+        pytest.param("conv", "digits", marks=pytest.mark.slow),
+    ],
 )
 def test_all_sides_learn_alike(name: str, data: str) -> None:
     """From the same weights, in the same order."""

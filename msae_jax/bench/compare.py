@@ -5,11 +5,10 @@ from __future__ import annotations
 import importlib.util
 import statistics
 import sys
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 import jax
 import numpy as np
@@ -17,6 +16,7 @@ import numpy as np
 from msae_jax import data, models, train
 from msae_jax.bench.operations import operations
 from msae_jax.bench.peaks import Peaks
+from msae_jax.bench.turns import in_turn
 from msae_jax.config import Objective, OptimizerConfig, TrainConfig
 from msae_jax.errors import InputError
 from msae_jax.system import environment
@@ -24,10 +24,6 @@ from msae_jax.system import environment
 AGREE, AGREE_NOISY = 0.01, 0.05
 """How far the sides' mean losses of one epoch may be apart, relative to ours. The second is for
 variational models, where each side draws its own noise."""
-
-SETTLE = 0.05
-
-T = TypeVar("T")
 
 
 class Side(Protocol):
@@ -48,8 +44,9 @@ class Ours:
         self._x = jax.device_put(x)
 
     def epoch(self, order: np.ndarray | None = None) -> float:
+        indices = None if order is None else jax.numpy.asarray(order)
         self._state, metrics = train.train_epoch(
-            self._task, self._state, self._x, order, batch_size=self._batch
+            self._task, self._state, self._x, indices, batch_size=self._batch
         )
         return float(np.asarray(metrics.loss).mean())
 
@@ -111,31 +108,6 @@ class Result:
         """The fraction of the bandwidth measured for a working set as large as a step's traffic."""
         steps = -(-self.samples // self.batch_size)
         return self.traffic / self.median() / 1e9 / limits.bandwidth(self.traffic / steps)
-
-
-def in_turn(
-    calls: Mapping[str, Callable[[], T]], repeats: int
-) -> tuple[dict[str, list[float]], dict[str, T]]:
-    """Times calls in turn, so that other work on the machine slows all alike.
-
-    A call that takes less than `SETTLE` seconds is first repeated for so long, not timed: threads
-    of the side before it still wait busily for more work, and take a core.
-
-    Returns:
-      By name, the seconds of each repeat; and by name, what the last repeat returned.
-    """
-    seconds: dict[str, list[float]] = {name: [] for name in calls}
-    last: dict[str, T] = {}
-    for _ in range(repeats):
-        for name, call in calls.items():
-            taken = seconds[name][-1] if seconds[name] else 0.0
-            begin = start = time.perf_counter()
-            while taken < SETTLE and start - begin < SETTLE:
-                call()
-                start = time.perf_counter()
-            last[name] = call()
-            seconds[name].append(time.perf_counter() - start)
-    return seconds, last
 
 
 def nbytes(tree: Any) -> int:

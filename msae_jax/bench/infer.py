@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from msae_jax import data, train
-from msae_jax.bench.compare import Result, check_counts, draws, in_turn, nbytes
+from msae_jax.bench.compare import Result, check_counts, draws, nbytes
 from msae_jax.bench.operations import operations
+from msae_jax.bench.turns import in_turn
 from msae_jax.config import TrainConfig
 from msae_jax.train import evaluation
 

@@ -12,7 +12,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from msae_jax.bench.compare import AGREE, AGREE_NOISY, Result, check_counts, in_turn, nbytes
+from msae_jax.bench.compare import AGREE, AGREE_NOISY, Result, check_counts, nbytes
+from msae_jax.bench.turns import in_turn
 from msae_jax.config import Objective, OptimizerConfig
 from msae_jax.errors import InputError
 from msae_jax.interop.autoencoder import Autoencoder
@@ -23,6 +24,7 @@ from msae_jax.interop.pt2 import fields
 from msae_jax.interop.torch_files import float32
 from msae_jax.interop.verification import program_trace
 from msae_jax.interop.verification.program_trace import Problem
+from msae_jax.system.compiling import jit_inference, jit_training
 from msae_jax.train.optimizer import make_optimizer
 
 LEARNING_RATE = 1e-3
@@ -107,7 +109,7 @@ def _ours(problem: Problem) -> dict[str, Call]:
     optimizer = make_optimizer(OptimizerConfig(learning_rate=problem.learning_rate), 1)
     step = program_trace.step_of(problem, optimizer)
 
-    @jax.jit
+    @jit_inference
     def run(x: Any) -> jax.Array:
         def one(batch: Any) -> jax.Array:
             number, *inputs = batch
@@ -119,7 +121,7 @@ def _ours(problem: Problem) -> dict[str, Call]:
     def forward() -> float:
         return sum(float(np.abs(y).mean()) for y in np.asarray(run(x)))
 
-    @partial(jax.jit, donate_argnums=0)
+    @partial(jit_training, donate_argnums=0)
     def epoch(state: Any, x: Any) -> tuple[Any, jax.Array]:
         def one(state: Any, batch: Any) -> tuple[Any, jax.Array]:
             *held, key, number = state

@@ -15,6 +15,7 @@ from msae_jax.errors import InputError
 
 if TYPE_CHECKING:
     from msae_jax.bench import Result
+    from msae_jax.config import TrainConfig
 
 
 @app.command()
@@ -68,12 +69,7 @@ def bench(
         if task == "inference":
             found = b.bench_inference(settings, **options)
         else:
-            if b.comparable(settings) != settings:
-                print(
-                    f"msae: note: {name} is timed with Adam and without what its loss has beside "
-                    "likelihood and KL, as PyTorch's loops train it",
-                    file=sys.stderr,
-                )
+            _tell_left_out(name, settings)
             found = [b.bench(settings, compiled=compiled, **options)]
         results += _told(name, found)
     if all(len(result.seconds) == 1 for result in results):
@@ -84,6 +80,18 @@ def bench(
         out.parent.mkdir(parents=True, exist_ok=True)
         with replacing(out, overwrite=True) as temporary:
             temporary.write_text(json.dumps(b.to_dict(results, limits), indent=1) + "\n")
+
+
+def _tell_left_out(name: str, settings: TrainConfig) -> None:
+    """Says where a recipe has more than PyTorch's loops."""
+    from msae_jax import bench as b
+
+    if b.comparable(settings) != settings:
+        print(
+            f"msae: note: {name} is timed with Adam and without what its loss has beside "
+            "likelihood and KL, as PyTorch's loops train it",
+            file=sys.stderr,
+        )
 
 
 def _check_options(

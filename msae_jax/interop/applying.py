@@ -17,6 +17,7 @@ from msae_jax.interop.files.pt2_values import Free, Meta, Ref
 from msae_jax.interop.files.storages import DTYPES
 from msae_jax.interop.pt2 import exported_in_training, fields
 from msae_jax.interop.pt2 import notes as sentences
+from msae_jax.system.compiling import jit_inference
 
 BATCH_SIZE = 256
 _NORMAL = ("randn", "randn_like", "normal_functional", "normal")
@@ -62,7 +63,7 @@ def apply_pt2(
         if train and not exported_in_training(module):
             raise InputError(f"{path} was exported for evaluation: there is nothing to train.")
 
-        @jax.jit
+        @jit_inference
         def run(key: jax.Array | None, *inputs: jax.Array) -> tuple[Any, ...]:
             return module.apply(variables, *inputs, key=key, train=train)
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from msae_jax import data
 from msae_jax.config import Objective
+from msae_jax.system.compiling import jit_training
 from msae_jax.train import losses
 from msae_jax.train.state import Metrics, Task, TrainState
 from msae_jax.train.step import gather, train_step
@@ -52,7 +53,9 @@ def epoch(
     return state, metrics
 
 
-@functools.partial(jax.jit, static_argnums=0, static_argnames="batch_size", donate_argnames="state")
+@functools.partial(
+    jit_training, static_argnums=0, static_argnames="batch_size", donate_argnames="state"
+)
 def train_epoch(
     task: Task,
     state: TrainState,
@@ -75,7 +78,7 @@ def train_epoch(
     return epoch(task, state, x, order, batch_size=batch_size)
 
 
-_compiled_step = jax.jit(train_step, static_argnums=0, donate_argnums=1)
+_compiled_step = jit_training(train_step, static_argnums=0, donate_argnums=1)
 _compiled_order = jax.jit(epoch_order, static_argnums=(1, 2))
 
 

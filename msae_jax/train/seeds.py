@@ -213,7 +213,9 @@ def _replace_states(fn: Any, spread: Spread, shared: Any, states: Any, active: j
 
 
 @functools.partial(
-    jax.jit, static_argnums=0, static_argnames=("batch_size", "spread"), donate_argnames="states"
+    compiling.jit_training,
+    static_argnames=("task", "batch_size", "spread"),
+    donate_argnames="states",
 )
 def train_epoch(
     task: train.Task,

@@ -86,18 +86,3 @@ def test_each_block_draws_its_own_noise(monkeypatch: pytest.MonkeyPatch) -> None
     terms = evaluation.per_sample(model, variables, x, Objective("bernoulli"))
     assert len(set(terms.recon_nats.tolist())) == 16
     assert len(set(np.round(terms.kl_nats, 4).tolist())) == 1
-
-
-def test_programs_that_go_forward_say_what_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
-    from msae_jax.system import compiling
-
-    asked = []
-    real = jax.jit
-    monkeypatch.setattr(jax, "jit", lambda f, **k: asked.append(k["compiler_options"]) or real(f))
-    double = compiling.jit_inference(lambda x: 2 * x)
-    assert (float(double(jnp.float32(3))), float(double(jnp.float32(4)))) == (6.0, 8.0)
-    assert asked == [{"xla_cpu_experimental_ynn_fusion_type": ""}]
-    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
-    assert float(compiling.jit_inference(lambda x: 2 * x)(jnp.float32(3))) == 6.0
-    assert asked[1:] == [None]
-    assert jax.eval_shape(double, jnp.float32(3)).dtype == jnp.float32  # refuses none, either

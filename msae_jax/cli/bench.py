@@ -49,7 +49,6 @@ def bench(
     from msae_jax import bench as b
     from msae_jax import recipes
     from msae_jax.models import record
-    from msae_jax.system.files import replacing
     from msae_jax.system.names import is_program
 
     _check_options(models or [], task, data, data_dir, batch_size)
@@ -77,9 +76,15 @@ def bench(
     limits = b.peaks()
     print(f"\n{b.table(results, limits)}")
     if out is not None:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(out, overwrite=True) as temporary:
-            temporary.write_text(json.dumps(b.to_dict(results, limits), indent=1) + "\n")
+        _write(out, b.to_dict(results, limits))
+
+
+def _write(out: Path, content: dict[str, Any]) -> None:
+    from msae_jax.system.files import replacing
+
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(out, overwrite=True) as temporary:
+        temporary.write_text(json.dumps(content, indent=1) + "\n")
 
 
 def _tell_left_out(name: str, settings: TrainConfig) -> None:

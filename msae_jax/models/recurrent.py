@@ -49,7 +49,7 @@ def _cell(doubled: jax.Array, c: jax.Array) -> tuple[jax.Array, jax.Array, jax.A
 
 
 UNROLL = 2
-"""Steps of a series that a loop of the gradients computes at once: to start one costs as much as its
+"""Steps of a series that a loop of gradients computes at once: to start one costs as much as its
 products. Without gradients it gains nothing."""
 
 

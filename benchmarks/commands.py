@@ -249,7 +249,7 @@ def write(out: Path, found: dict[str, dict[str, Timed]], seeds: int) -> None:
     for part, timed in found.items():
         runs = {name: vars(t) for name, t in timed.items()}
         kept[part] = {"runs": runs, "environment": described}
-        kept[part] |= {"seeds": seeds} if part == "sines" else {}
+        kept[part] |= {} if part in ("help", "first", "mnist") else {"seeds": seeds}
     out.parent.mkdir(parents=True, exist_ok=True)
     with replacing(out, overwrite=True) as temporary:
         temporary.write_text(json.dumps(kept, indent=1) + "\n")

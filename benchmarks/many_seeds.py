@@ -6,8 +6,8 @@ Ours is `msae train --seeds 8` and `msae report`, from the start of the first pr
 the second, checkpoints and report included. Cold: no compiled programs (an empty XDG_CACHE_HOME).
 Warm: the same commands again. PyTorch's is `torch_seeds.py`: a process a core with one thread and
 its share of the seeds, all started together, to the end of the last. All run in turn. Each model
-has its recipe's data, batch size, likelihood and rate of Adam, so many epochs as take about as long
-as somebody waits. Samples are prepared before anything is timed.
+has its recipe's data, batch size, likelihood and rate of Adam, and as many epochs as take a minute
+or two. Samples are prepared before anything is timed.
 """
 
 from __future__ import annotations

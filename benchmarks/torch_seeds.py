@@ -45,6 +45,8 @@ def samples(path: str, channels: bool) -> Tensor:
 
 def loss_of(job: dict[str, Any], result: Any, x: Tensor) -> Tensor:
     """Returns the loss of a batch: of squared errors or of bits, and with a posterior its KL."""
+    if job["reduction"] not in ("mean", "sum"):
+        raise ValueError(f"no loss for the reduction {job['reduction']!r}")
     x = x if result.target is None else result.target
     scale = 1 / len(x) if job["reduction"] == "mean" else 1
     if job["likelihood"] == "bernoulli":

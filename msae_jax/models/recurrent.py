@@ -59,8 +59,8 @@ def lstm(
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Returns h of all steps `[T, B, H]`, and the last h and c `[B, H]`, of an LSTM.
 
-    The gradients are written out: all that does not depend on the steps behind is computed for all
-    steps at once, and the gradient of the kernel is one product. JAX's own compute it in the loop,
+    The gradients are written out: what does not depend on the gradients of later steps is computed
+    for all steps at once, and the gradient of the kernel is one product. JAX's own compute it in the loop,
     step after step, and took 1.4 times as long.
 
     Args:
@@ -89,7 +89,7 @@ def _lstm_forward(gates: jax.Array, kernel: jax.Array, h: jax.Array, c: jax.Arra
         return (h, c), (h, c, opened)
 
     last, (hs, cs, opened) = jax.lax.scan(step, (h, c), _doubled(gates), unroll=UNROLL)
-    before = [jnp.concatenate([first[None], rest[:-1]]) for first, rest in ((h, hs), (c, cs))]
+    before = [jnp.concatenate([first[None], rest])[:-1] for first, rest in ((h, hs), (c, cs))]
     return (hs, *last), (kernel, *before, cs, opened)
 
 
@@ -97,7 +97,7 @@ def _lstm_backward(kept: Any, cotangents: Any) -> tuple[jax.Array, ...]:
     kernel, h_before, c_before, c, opened = kept
     i, f, g, o = jnp.split(opened, 4, axis=-1)
     squashed = tanh(c)
-    # of i, f and g with respect to c, of o with respect to h
+    # of c with respect to the gates i, f and g, of h with respect to o
     slopes = jnp.concatenate([2.0 * g - 1.0, c_before, 4.0 * i, squashed], axis=-1)
     slopes = slopes * opened * (1.0 - opened)
     of_c = o * (1.0 - squashed * squashed)  # of h with respect to c

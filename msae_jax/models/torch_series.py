@@ -209,8 +209,15 @@ class Lgta(nn.Module):
         self.decoder = Recurrent(m.step_dim, m.hidden)
         self.readout = EachStep(2 * m.hidden, m.input_channels)
 
+    def _attended(self, x: Tensor) -> Tensor:
+        found: Tensor = self.attention(self.encoder(x.reshape(len(x), self.colours, -1)))
+        return found
+
+    def encode(self, x: Tensor) -> Tensor:
+        return self.mu(self._attended(x)).transpose(1, 2).flatten(1)
+
     def forward(self, x: Tensor, eps: Tensor | None = None) -> Result:
-        h = self.attention(self.encoder(x.reshape(len(x), self.colours, -1)))
+        h = self._attended(x)
         mu, log_var = (a.transpose(1, 2).flatten(1) for a in (self.mu(h), self.log_var(h)))
         z = mu if eps is None else mu + torch.exp(0.5 * log_var) * eps
         steps = z.reshape(len(z), -1, self.step_dim).transpose(1, 2)

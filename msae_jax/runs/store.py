@@ -28,7 +28,7 @@ FORMAT = 2
 ITEMS = (*StateArrays._fields, "history")
 
 SMALL = 2**24
-"""Bytes of all arrays that may be there twice while they are written."""
+"""Bytes of all arrays that may be there two or three times while they are written."""
 
 _lock = threading.Lock()
 """Held while a checkpoint is written: Orbax numbers what it writes for the whole process, so that
@@ -88,7 +88,8 @@ def save(
       CheckpointError: one of this number or a later one exists.
     """
     leaves = jax.tree.leaves(arrays)
-    if all(len(a) == 1 for a in leaves) or sum(a.nbytes for a in leaves) <= SMALL:
+    small = jax.process_count() == 1 and sum(a.nbytes for a in leaves) <= SMALL
+    if small or all(len(a) == 1 for a in leaves):
         # Orbax copies NumPy arrays, and then writes them sooner, those of one member in half the
         # time.
         arrays = jax.tree.map(np.asarray, arrays)

@@ -32,8 +32,8 @@ def fast_compile_options() -> dict[str, bool | int | float | str] | None:
 def jit_training(function: Function, **arguments: Any) -> Function:
     """Returns `jax.jit(function, **arguments)` for a program that trains.
 
-    On processors with 512-bit units that run at full speed, loops are compiled for these; XLA
-    prefers 256 bits. See `wide`. Steps take 0.92 to 1.0 of the time. Measured on two cores of an
+    On processors where 512-bit instructions are known to pay (`wide`), loops are compiled for
+    these; XLA prefers 256 bits. Steps take 0.92 to 1.0 of the time. Measured on two cores of an
     AMD EPYC of the fifth generation, in turn.
 
     Inside a JAX transformation, which refuses compiler options, it is `function` itself.
@@ -42,7 +42,7 @@ def jit_training(function: Function, **arguments: Any) -> Function:
 
 
 def jit_inference(function: Function, **arguments: Any) -> Function:
-    """Returns `jit_training` for a program that only goes forward.
+    """Does as `jit_training`, for a program that only goes forward.
 
     On CPUs its matrix products are Eigen's, and not YNNPACK's, which XLA takes by default: batches
     of some hundred samples take 0.83 to 0.88 of the time. Programs that train gain nothing by it,
@@ -54,9 +54,10 @@ def jit_inference(function: Function, **arguments: Any) -> Function:
 
 
 def wide(table: Path = Path("/proc/cpuinfo")) -> bool:
-    """Whether 512-bit instructions pay: on the processors that came with those for bfloat16.
+    """Whether 512-bit instructions are taken to pay: where there are those for bfloat16, too.
 
-    Those before lower their clock for them, and gain here and lose there.
+    Measured on one such processor, an AMD EPYC of the fifth generation. An Intel Xeon without
+    them gained here and lost there.
     """
     return "avx512_bf16" in processor_flags(table)
 
@@ -81,6 +82,6 @@ class _Program:
 
     def __getattr__(self, name: str) -> Any:
         """Returns what else a compiled function has, such as `lower`."""
-        if name.startswith("__"):
+        if name.startswith("_") and name != "_cache_size":  # nor by a look at what it is
             raise AttributeError(name)
         return getattr(self._compiled, name)

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from msae_jax import bench, models
 from msae_jax.cli.app import app
 from msae_jax.errors import InputError
-from msae_jax.recipes import recipe
+from msae_jax.recipes import published, recipe
 
 # Forward operations of a sample, by hand: 2 a kernel value and position.
 BY_HAND = {
@@ -144,6 +144,7 @@ def test_all_sides_learn_alike(name: str, data: str) -> None:
     [
         ("baseline", "sines"),
         ("vae3", "digits"),
+        ("lgta", "sines"),
         *(
             pytest.param(name, "sines" if name == "msae" else "digits", marks=pytest.mark.slow)
             for name in ("msae", "msae-mlp", "ae5", "conv", "superres")
@@ -158,6 +159,15 @@ def test_both_sides_infer_alike(name: str, data: str) -> None:
         assert set(result.seconds) == {"ours", "eager"}
         assert result.apart["eager"] < (1e-3 if name == "vae3" else 1e-5), result
     assert "| embed |" in bench.table(results, bench.Peaks(100.0, {2**20: 10.0}))
+
+
+@pytest.mark.parametrize("name", published())
+def test_every_pytorch_module_gives_latents(name: str) -> None:
+    """What `embed` is timed beside."""
+    pytest.importorskip("torch")
+    settings = recipe(name)
+    shape = (128,) if settings.data == "sines" else (28, 28, 1)
+    assert callable(models.reference(name, models.build(settings.model, shape)).encode)
 
 
 def test_the_command_writes_what_it_prints(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

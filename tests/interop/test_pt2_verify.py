@@ -297,8 +297,9 @@ def test_dropout_of_zeros_has_the_mask_that_was_drawn(tmp_path):
     )
     e.export_torch(f"{path}:Off", tmp_path / "half.pt2", [(4,)])
     assert verify(tmp_path / "half.pt2").passed
-    e.export_torch(f"{path}:Off", tmp_path / "all.pt2", [(4,)], arguments={"rate": 1.0})
-    assert verify(tmp_path / "all.pt2").passed
+    for rate in (0.0, 1.0):
+        e.export_torch(f"{path}:Off", tmp_path / f"{rate}.pt2", [(4,)], arguments={"rate": rate})
+        assert verify(tmp_path / f"{rate}.pt2").passed
 
 
 def test_options_that_no_program_has_are_refused(vae, capsys):

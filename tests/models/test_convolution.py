@@ -351,7 +351,7 @@ def test_fourier_space_is_for_small_images_and_many_channels(x, kernel, geometry
     assert convolution._fourier_pays(np.zeros(x), np.zeros(kernel), geometry) is pays
 
 
-@pytest.mark.parametrize("batch", [24, 13], ids=["blocks of 4", "prime: one block"])
+@pytest.mark.parametrize("batch", [24, 13], ids=["24 samples", "13 samples"])
 @pytest.mark.parametrize("operation", [conv, conv_transpose])
 def test_patches_made_in_blocks_give_the_same(operation, batch, monkeypatch):
     rng = np.random.default_rng(0)

@@ -41,6 +41,8 @@ def test_programs_that_train_and_that_infer_say_what_they_are(
 ) -> None:
     asked = []
     real = jax.jit
+    monkeypatch.setattr(jax, "default_backend", lambda: "cpu")
+    monkeypatch.setattr(compiling, "HAS_YNNPACK", True)
     monkeypatch.setattr(jax, "jit", lambda f, **k: asked.append(k["compiler_options"]) or real(f))
     monkeypatch.setattr(compiling, "wide", lambda: wide)
     double = compiling.jit_inference(lambda x: 2 * x)
@@ -55,7 +57,7 @@ def test_programs_that_train_and_that_infer_say_what_they_are(
     assert double.lower(jnp.float32(3)).as_text()  # what else a compiled function has
 
 
-def test_512_bits_are_for_processors_that_run_them_at_full_speed(tmp_path: Path) -> None:
+def test_512_bits_are_for_processors_with_bfloat16(tmp_path: Path) -> None:
     table = tmp_path / "cpuinfo"
     table.write_text("processor : 0\nflags : fpu avx512f avx512_bf16\n")
     assert compiling.wide(table)

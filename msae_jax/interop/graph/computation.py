@@ -122,7 +122,8 @@ class Computation:
         outcome = Outcome((), {}, {name: cells[name] for name in kept if name in cells}, {})
         for number, step in enumerate(self._steps):
             own = None if key is None else jax.random.fold_in(key, number)
-            masks: list[jax.Array] = []
+            asked = any(name in kept for name in _names(step.node.outputs))
+            masks: list[jax.Array] | None = [] if asked else None
             value = self._computed(step, cells, Context(own, train, masks))
             if isinstance(value, Mutated):
                 for name, new in value.arguments.items():

@@ -100,6 +100,8 @@ class _Run(fx.Interpreter):
             x = args[0]
             return x * torch.where(x < 0, given / x, 1).detach()  # the slopes that were drawn
         rate = float(args[1])
+        if not rate or (len(args) > 2 and args[2] is False):  # drops nothing
+            return super().run_node(n)
         mask = (given != 0).to(self._observer.dtype) / (1 - rate if rate < 1 else 1)
         return (args[0] * mask, mask != 0) if kind == "native_dropout" else args[0] * mask
 

@@ -60,8 +60,8 @@ def lstm(
     """Returns h of all steps `[T, B, H]`, and the last h and c `[B, H]`, of an LSTM.
 
     The gradients are written out: what does not depend on the gradients of later steps is computed
-    for all steps at once, and the gradient of the kernel is one product. JAX's own compute it in the loop,
-    step after step, and took 1.4 times as long.
+    for all steps at once, and the gradient of the kernel is one product. JAX's own compute it in
+    the loop, step after step, and took 1.4 times as long.
 
     Args:
       gates: what the inputs and biases add to the gates i, f, g, o of each step, `[T, B, 4 H]`.

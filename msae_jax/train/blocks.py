@@ -19,17 +19,17 @@ LIMIT = 2 * 2**20
 """Bytes of the largest value between two layers of a block."""
 
 
-def in_blocks(fn: Callable[[jax.Array, jax.Array], Any], batch: jax.Array) -> Any:
+def in_blocks(fn: Callable[[jax.Array, jax.Array | None], Any], batch: jax.Array) -> Any:
     """Returns `fn(batch, 0)` of a batch `[B, ...]`, on CPUs in blocks; to be traced.
 
     Args:
-      fn: takes samples `[b, ...]` and the number of their block, and returns a tree of arrays
-        `[b, ...]`, each row of which depends on its own sample alone.
+      fn: takes samples `[b, ...]` and the number of their block, None where all are one block, and
+        returns a tree of arrays `[b, ...]`, each row of which depends on its own sample alone.
     """
     n = len(batch)
     count = _count(fn, batch) if jax.default_backend() == "cpu" else 1
     if count == 1:
-        return fn(batch, jnp.zeros((), jnp.int32))
+        return fn(batch, None)
     size = -(-n // count)
     filled = jnp.concatenate([batch, batch[: count * size - n]])
     blocks = filled.reshape(count, size, *batch.shape[1:])
@@ -37,7 +37,7 @@ def in_blocks(fn: Callable[[jax.Array, jax.Array], Any], batch: jax.Array) -> An
     return jax.tree.map(lambda a: a.reshape(count * size, *a.shape[2:])[:n], found)
 
 
-def _count(fn: Callable[[jax.Array, jax.Array], Any], batch: jax.Array) -> int:
+def _count(fn: Callable[[jax.Array, jax.Array | None], Any], batch: jax.Array) -> int:
     """Returns how many blocks keep the largest value within `LIMIT`."""
     n = len(batch)
     program = jax.make_jaxpr(fn)(batch, jnp.zeros((), jnp.int32))

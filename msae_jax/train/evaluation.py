@@ -13,7 +13,6 @@ from typing import Any, TypeVar, cast
 
 import flax.linen as nn
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from msae_jax import data
@@ -60,13 +59,14 @@ def sample_terms(
       masked: whether values may be missing, as NaN; they count as 0 and for nothing in the terms.
     """
 
-    def of_block(block: jax.Array, number: jax.Array) -> losses.Terms:
+    def of_block(block: jax.Array, number: jax.Array | None) -> losses.Terms:
         x, mask = observed(to_unit(block), masked)
         out = _apply(model, variables, x)
         terms = losses.terms(objective, out, x, mask)
         if out.mu is None:
             return terms
-        noise = jax.random.fold_in(jax.random.fold_in(key, i), number)
+        noise = jax.random.fold_in(key, i)
+        noise = noise if number is None else jax.random.fold_in(noise, number)
         sampled = losses.terms(objective, _apply(model, variables, x, key=noise), x, mask)
         return losses.with_nats_of(sampled, terms)
 
@@ -78,7 +78,7 @@ eval_step = jit_inference(sample_terms, static_argnums=(0, 1, 6))
 
 @functools.partial(jit_inference, static_argnums=0)
 def _encode(model: nn.Module, variables: Mapping[str, Any], batch: jax.Array) -> jax.Array:
-    def of_block(block: jax.Array, _: jax.Array) -> jax.Array:
+    def of_block(block: jax.Array, _: jax.Array | None) -> jax.Array:
         z = _apply(model, variables, to_unit(block)).z
         if z is None:
             raise InputError(
@@ -92,7 +92,7 @@ def _encode(model: nn.Module, variables: Mapping[str, Any], batch: jax.Array) ->
 
 @functools.partial(jit_inference, static_argnums=0)
 def _reconstruct(model: nn.Module, variables: Mapping[str, Any], batch: jax.Array) -> jax.Array:
-    def of_block(block: jax.Array, _: jax.Array) -> jax.Array:
+    def of_block(block: jax.Array, _: jax.Array | None) -> jax.Array:
         return _apply(model, variables, to_unit(block)).recon
 
     return _in_blocks(model, of_block, batch)
@@ -101,7 +101,7 @@ def _reconstruct(model: nn.Module, variables: Mapping[str, Any], batch: jax.Arra
 def _in_blocks(model: nn.Module, fn: Callable[..., T], batch: jax.Array) -> T:
     """Returns `in_blocks`, or of a program that may mix the samples of a batch all at once."""
     if getattr(model, "mixes_samples", False):
-        return fn(batch, jnp.zeros((), jnp.int32))
+        return fn(batch, None)
     return cast(T, in_blocks(fn, batch))
 
 

@@ -29,15 +29,16 @@ def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_each_row_comes_once_and_in_order(rows: int, sizes: list[int]) -> None:
     seen = []
 
-    def fn(block: jax.Array, number: jax.Array) -> tuple[jax.Array, jax.Array]:
+    def fn(block: jax.Array, number: jax.Array | None) -> tuple[jax.Array, jax.Array]:
         seen.append(len(block))
         wide = jnp.repeat(block, 128, axis=1)
-        return wide.sum(axis=1), jnp.full(len(block), number)
+        return wide.sum(axis=1), jnp.full(len(block), -1 if number is None else number)
 
     x = jnp.arange(rows, dtype=jnp.float32)[:, None]
     total, number = jax.jit(lambda x: blocks.in_blocks(fn, x))(x)
     assert np.array_equal(total, np.arange(rows) * 128.0)
-    assert np.array_equal(number, np.repeat(np.arange(len(sizes)), sizes)[:rows])
+    numbers = np.repeat(np.arange(len(sizes)), sizes)[:rows]
+    assert np.array_equal(number, numbers if len(sizes) > 1 else numbers - 1)  # None of one block
     assert set(seen[1:]) == {sizes[0]}  # the first trace is that which measures
 
 

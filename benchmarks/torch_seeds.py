@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-PACKAGE = Path(__file__).parents[1] / "msae_jax"
+PACKAGE = Path(__file__).resolve().parents[1] / "msae_jax"  # the folder may be a link
 
 
 def without_jax() -> None:

@@ -10,7 +10,6 @@ test after each epoch. What it writes, for each seed: weights, and the test erro
 from __future__ import annotations
 
 import json
-import math
 import sys
 import types
 from pathlib import Path
@@ -45,25 +44,19 @@ def samples(path: str, channels: bool) -> Tensor:
 
 def loss_of(job: dict[str, Any], result: Any, x: Tensor) -> Tensor:
     """Returns the loss of a batch: of squared errors or of bits, and with a posterior its KL."""
-    if job["reduction"] not in ("mean", "sum"):
-        raise ValueError(f"no loss for the reduction {job['reduction']!r}")
     x = x if result.target is None else result.target
-    scale = 1 / len(x) if job["reduction"] == "mean" else 1
     if job["likelihood"] == "bernoulli":
-        total = F.binary_cross_entropy_with_logits(result.logits, x, reduction="sum")
-        scale = scale / x[0].numel() if job["reduction"] == "mean" else scale
+        total, each = F.binary_cross_entropy_with_logits(result.logits, x, reduction="sum"), 1.0
     else:
-        if result.mu is None:
-            return F.mse_loss(result.recon, x)
-        total = 0.5 * F.mse_loss(result.recon, x, reduction="sum")
-        scale = scale * 2 / x[0].numel() if job["reduction"] == "mean" else scale
-        if job["reduction"] != "mean":
-            total = total + 0.5 * x.numel() * math.log(2 * math.pi)
+        total, each = 0.5 * F.mse_loss(result.recon, x, reduction="sum"), 2.0
     if result.mu is not None:
         mu, log_var = result.mu, result.log_var
-        kl = -0.5 * torch.sum(1 + log_var - mu.pow(2) - log_var.exp())
-        total = total + job["beta"] * kl
-    return total * scale
+        total = total - job["beta"] * 0.5 * torch.sum(1 + log_var - mu.pow(2) - log_var.exp())
+    if job["likelihood"] == "bernoulli" and job["reduction"] == "sum":
+        return total
+    if job["reduction"] != "mean":
+        raise ValueError(f"no {job['likelihood']} loss for the reduction {job['reduction']!r}")
+    return total * each / x.numel()
 
 
 def main() -> None:

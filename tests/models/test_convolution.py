@@ -351,24 +351,37 @@ def test_fourier_space_is_for_small_images_and_many_channels(x, kernel, geometry
     assert convolution._fourier_pays(np.zeros(x), np.zeros(kernel), geometry) is pays
 
 
-@pytest.mark.parametrize("batch", [24, 13], ids=["24 samples", "13 samples"])
 @pytest.mark.parametrize("operation", [conv, conv_transpose])
-def test_patches_made_in_blocks_give_the_same(operation, batch, monkeypatch):
+def test_patches_made_in_blocks_give_the_same(operation, monkeypatch):
     rng = np.random.default_rng(0)
-    x = jnp.asarray(rng.standard_normal((batch, 9, 9, 3)), jnp.float32)
+    x = jnp.asarray(rng.standard_normal((24, 9, 9, 3)), jnp.float32)
     kernel = jnp.asarray(rng.standard_normal((3, 3, 3, 4)), jnp.float32)
+    counts = []
+    real = patches._blocks
+    monkeypatch.setattr(patches, "_blocks", lambda *a: counts.append(real(*a)) or counts[-1])
 
     def computed() -> list[np.ndarray]:
         def loss(x: jax.Array, kernel: jax.Array) -> jax.Array:
             return (operation(x, kernel, stride=2, padding=1) ** 2).sum()
 
+        counts.clear()
         gradients = jax.jit(jax.grad(loss, (0, 1)))(x, kernel)
         return [np.asarray(g) / np.abs(g).max() for g in gradients]
 
     whole = computed()
+    assert set(counts) == {1}
     monkeypatch.setattr(patches, "WHOLE", 0)
-    monkeypatch.setattr(patches, "BLOCK", 5 * 5 * 5 * 27 * 4)
-    blocks = patches._blocks(x, (3, 3), patches.Geometry(2, (1, 1), 1))
-    assert blocks == (6 if batch == 24 else 1)
-    for one, other in zip(whole, computed(), strict=True):
+    monkeypatch.setattr(patches, "BLOCK", 5 * 9 * 9 * 9 * 4 * 4)  # five samples of the larger ones
+    in_blocks = computed()
+    assert min(counts) > 1
+    for one, other in zip(whole, in_blocks, strict=True):
         np.testing.assert_allclose(one, other, atol=1e-5)
+
+
+@pytest.mark.parametrize(("batch", "blocks"), [(24, 6), (13, 1), (4, 1)])
+def test_a_batch_is_divided_where_its_size_can_be(batch, blocks, monkeypatch):
+    monkeypatch.setattr(patches, "WHOLE", 4 * 5 * 5 * 27 * 4)
+    monkeypatch.setattr(patches, "BLOCK", 5 * 5 * 5 * 27 * 4)  # five samples
+    geometry = patches.Geometry(2, (1, 1), 1)
+    x = np.zeros((batch, 9, 9, 3), np.float32)
+    assert patches._blocks(x, (3, 3), geometry) == blocks
